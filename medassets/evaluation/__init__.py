@@ -1,0 +1,1 @@
+"""Metrics, protocols, fairness, explanation, reports. Nothing here changes a model."""

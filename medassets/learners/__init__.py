@@ -1,0 +1,1 @@
+"""Everything that is trained: common-condition ensembles and rare-disease few-shot learners."""

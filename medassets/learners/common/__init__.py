@@ -1,0 +1,1 @@
+"""Learners for common conditions: thousands of examples a condition."""

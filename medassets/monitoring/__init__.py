@@ -1,0 +1,1 @@
+"""What happened after the answer: prediction log, drift, feedback, the retraining decision."""
