@@ -1,0 +1,47 @@
+# Two targets set everything up: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := true
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := True
+export GX_ANALYTICS_ENABLED := False
+
+.DEFAULT_GOAL := help
+.PHONY: help install run dev api test test-fast lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## make .venv and install everything with the pinned constraints
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "medassets needs Python 3.11; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[platform,dev]'
+	@touch $@
+
+run: install ## materialize the graph, build the bento, ask it for one example case
+	$(BIN)/medassets run
+
+dev: install ## Dagster UI and API together; stop both with Ctrl-C
+	$(BIN)/medassets dev
+
+api: install ## the API alone, over the latest bundle
+	$(BIN)/medassets serve
+
+test: install ## every test, fast ones first
+	$(BIN)/python -m pytest
+
+test-fast: install ## without the tests that need a server or a built bundle
+	$(BIN)/python -m pytest -m 'not integration'
+
+lint: install ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean: ## remove what this installation made (var/), keep .venv
+	rm -rf var
