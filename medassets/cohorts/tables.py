@@ -1,0 +1,33 @@
+"""The registry of all declared tables.
+
+What belongs here: finding a declaration by its key and adding one. What does not: the declarations (``tables_rare``,
+``tables_common``; later layers, such as evaluation, declare their own beside their code and ``register`` them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from medassets.cohorts.schema import SchemaError, Table, column, conform, data_dictionary, duplicated_keys
+from medassets.cohorts.tables_common import COMMON_TABLES
+from medassets.cohorts.tables_rare import RARE_TABLES
+
+__all__ = ["TABLES", "SchemaError", "Table", "column", "conform", "data_dictionary", "duplicated_keys", "register"]
+
+#: Every declared table by its key, ``layer/name``.
+TABLES: dict[str, Table] = {}
+
+
+def register(tables: Iterable[Table]) -> None:
+    """Add declarations to the registry; declaring the same table twice in the same way is harmless.
+
+    Raises:
+        SchemaError: a key is already declared otherwise.
+    """
+    for table in tables:
+        if TABLES.setdefault(table.key, table) != table:
+            raise SchemaError(f"{table.key} is declared twice, with different schemas")
+
+
+register(RARE_TABLES)
+register(COMMON_TABLES)
