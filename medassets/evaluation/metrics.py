@@ -5,8 +5,8 @@ What belongs here: figures computed from ranks, probabilities and true classes. 
 
 Intervals are percentile bootstrap intervals (Efron and Tibshirani, 1993). Where patients share a publication,
 pass ``groups``: whole groups are then drawn, because their members are not independent. The differential F1
-follows DDXPlus (Fansi Tchango et al., NeurIPS 2022): sets of conditions with more than 0.01 of the mass, F1 per
-patient, averaged.
+follows DDXPlus (Fansi Tchango et al., NeurIPS 2022): sets of conditions with more than 0.01 of the mass, F1
+of each patient, averaged.
 """
 
 from __future__ import annotations

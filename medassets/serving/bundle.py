@@ -1,10 +1,11 @@
 """Bundles on disk: one folder a version, written whole or not at all, verified before use.
 
-What belongs here: writing, verifying and finding bundles. What does not: what the parts contain (each part is filled
-by the model's own exporter) and how they answer (``predictor``).
+What belongs here: writing, verifying and finding bundles. What does not: what the parts contain (each part is
+filled by the model's own exporter) and how they answer (``predictor``).
 
-Layout: ``<bundles>/<version>/manifest.json`` beside the parts' folders, and ``<bundles>/latest``, a text file with a
-version, replaced atomically. Nothing in a bundle may be a pickle: loading one would run code that a file brings.
+Layout: ``<bundles>/<version>/manifest.json`` beside the parts' folders, and the text file
+``<bundles>/latest`` with a version, replaced atomically. Nothing in a bundle may be a pickle: loading one
+would run code of the file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a bundle says about itself: models, runs, data versions, sources and the sum of each file.
 
-What belongs here: the manifest's shape and how its version is derived. What does not: files on disk (``bundle``) and
-the walk from a prediction back to its sources (``provenance``).
+What belongs here: the manifest's shape and how its version is derived. What does not: files on disk
+(``bundle``) and the walk from a prediction back to its sources (``provenance``).
 
 A manifest is the auditor's index: every claim that the service makes about its origin is read from here.
 """
@@ -34,8 +34,8 @@ class Metric(_Entry):
     """One figure of a model, with what it was measured on."""
 
     value: float
-    n: int | None = Field(None, description="patients it was measured on")
-    origin: str | None = Field(None, description="published_case, ddxplus, simulated, ...")
+    n: int | None = Field(default=None, description="patients it was measured on")
+    origin: str | None = Field(default=None, description="published_case, ddxplus, simulated, ...")
     ci95: tuple[float, float] | None = None
 
 
@@ -43,12 +43,12 @@ class ModelEntry(_Entry):
     """A model that the bundle carries."""
 
     name: str
-    registry_version: str | None = Field(None, description="version in the MLflow registry")
+    registry_version: str | None = Field(default=None, description="version in the MLflow registry")
     mlflow_run_id: str | None = None
     dagster_run_id: str | None = None
     metrics: dict[str, Metric] = {}
-    trained_on: list[str] = Field([], description="asset keys of the tables that it learned from")
-    training_origin: list[str] = Field([], description="origins of the patients that it learned from")
+    trained_on: list[str] = Field(default=[], description="asset keys of the tables that it learned from")
+    training_origin: list[str] = Field(default=[], description="origins of the patients that it learned from")
 
 
 class DataEntry(_Entry):
@@ -59,7 +59,7 @@ class DataEntry(_Entry):
     content_hash: str | None = None
     rows: int | None = None
     origins: list[str] = []
-    derived_from: list[str] = Field([], description="asset keys, layer/name")
+    derived_from: list[str] = Field(default=[], description="asset keys, layer/name")
     dagster_run_id: str | None = None
 
 
