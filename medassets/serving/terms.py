@@ -1,0 +1,162 @@
+"""Search over the names of findings, tolerant of typos, accents and word order.
+
+What belongs here: the index over HPO names and synonyms and over the common-disease evidences. What does not:
+finding terms in running text (``ingest``).
+
+Strings are compared by their letter trigrams (Dice's coefficient), the usual measure for misspelled names; a
+name that begins with what was typed so far comes first.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medassets.knowledge.common_conditions import CommonKnowledge
+from medassets.knowledge.ontology import Ontology
+
+#: Below this similarity a name is no longer a likely meaning of what was typed.
+MIN_SIMILARITY = 0.35
+MAX_QUERY = 200
+#: Rewards for an exact match and for a name (or one of its words) that begins with the query.
+_EXACT, _PREFIX, _WORD_PREFIX = 1.0, 0.5, 0.25
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that can be said of a patient.
+
+    Attributes:
+        id: HPO id or evidence code.
+        kind: ``hpo`` or ``evidence``.
+        label: name shown, by language.
+        names: all names that it is found by.
+    """
+
+    id: str
+    kind: str
+    label: dict[str, str]
+    names: tuple[str, ...]
+
+
+def hpo_findings(ontology: Ontology) -> list[Finding]:
+    """The phenotypes of the ontology, with their synonyms."""
+    return [
+        Finding(
+            ontology.terms[i],
+            "hpo",
+            {"en": ontology.names[i]},
+            (ontology.names[i], *(synonym.text for synonym in ontology.synonyms[i])),
+        )
+        for i in np.flatnonzero(ontology.is_phenotype)
+    ]
+
+
+def evidence_findings(knowledge: CommonKnowledge) -> list[Finding]:
+    """The evidences of the common conditions, in English and Spanish."""
+    return [
+        Finding(e.code, "evidence", {"en": e.label_en, "es": e.label_es}, (e.label_en, e.label_es))
+        for e in knowledge.evidences
+    ]
+
+
+class TermIndex:
+    """Trigram index over the names of findings."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = list(findings)
+        self._texts: list[str] = []
+        owners: list[int] = []
+        vocabulary: dict[str, int] = {}
+        grams: list[int] = []
+        sizes: list[int] = []
+        for number, finding in enumerate(self.findings):
+            for name in dict.fromkeys(map(normalize, finding.names)):
+                own = _trigrams(name)
+                grams.extend(vocabulary.setdefault(gram, len(vocabulary)) for gram in own)
+                sizes.append(len(own))
+                self._texts.append(name)
+                owners.append(number)
+        self._owner = np.array(owners, dtype=np.int32)
+        self._size = np.array(sizes, dtype=np.int32)
+        self._vocabulary = vocabulary
+        # Postings: for each trigram the names that hold it.
+        gram_of = np.array(grams, dtype=np.int32)
+        name_of = np.repeat(np.arange(len(sizes), dtype=np.int32), self._size)
+        order = np.argsort(gram_of, kind="stable")
+        self._postings = name_of[order]
+        self._starts = np.searchsorted(gram_of[order], np.arange(len(vocabulary) + 1))
+
+    def search(
+        self, query: str, *, limit: int = 10, language: str = "en", kinds: Sequence[str] = ("hpo", "evidence")
+    ) -> list[dict[str, Any]]:
+        """Findings whose names are most like the query, best first.
+
+        Args:
+            query: what was typed; also an id.
+            limit: most results.
+            language: of the labels, where there is one.
+            kinds: ``hpo``, ``evidence`` or both.
+
+        Returns:
+            ``{"id", "kind", "label", "matched", "similarity"}`` of each.
+        """
+        text = normalize(query[:MAX_QUERY])
+        if not text or not self._texts:
+            return []
+        own = _trigrams(text)
+        known = [self._vocabulary[gram] for gram in own if gram in self._vocabulary]
+        hits = [self._postings[self._starts[gram] : self._starts[gram + 1]] for gram in known]
+        shared = (
+            np.bincount(np.concatenate(hits), minlength=len(self._texts))
+            if hits
+            else np.zeros(len(self._texts))
+        )
+        score = 2 * shared / (self._size + len(own))
+        # Only names that share many trigrams can begin with the query; the exact test is for those.
+        for i in np.flatnonzero(shared >= max(1, len(own) - 2)):
+            name = self._texts[i]
+            if name == text:
+                score[i] += _EXACT
+            elif name.startswith(text):
+                score[i] += _PREFIX
+            elif f" {text}" in name:
+                score[i] += _WORD_PREFIX
+        results: list[dict[str, Any]] = []
+        seen: set[int] = set()
+        # Stable: equal names stand in the order of their ids.
+        for i in np.argsort(-score, kind="stable"):
+            if score[i] < MIN_SIMILARITY or len(results) == limit:
+                break
+            owner = int(self._owner[i])
+            finding = self.findings[owner]
+            if owner in seen or finding.kind not in kinds:
+                continue
+            seen.add(owner)
+            results.append(
+                {
+                    "id": finding.id,
+                    "kind": finding.kind,
+                    "label": finding.label.get(language, finding.label["en"]),
+                    "matched": self._texts[i],
+                    "similarity": round(float(min(score[i], 1.0)), 3),
+                }
+            )
+        return results
+
+
+def normalize(text: str) -> str:
+    """Lower case, no accents, single spaces in place of punctuation."""
+    letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return " ".join(
+        "".join(c if c.isalnum() else " " for c in letters if not unicodedata.combining(c)).split()
+    )
+
+
+def _trigrams(text: str) -> set[str]:
+    padded = f"  {text} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}
