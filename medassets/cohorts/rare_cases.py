@@ -1,7 +1,8 @@
 """From phenopackets to the clinical tables of rare diseases.
 
-What belongs here: laying packets out as ``clinical/rare_cases`` and ``clinical/case_phenotypes``, how complete a case
-is, and the profiles that the methods read. What does not: the format (``medassets.ingest.phenopackets``).
+What belongs here: laying packets out as ``clinical/rare_cases`` and ``clinical/case_phenotypes``, how
+complete a case is, and the profiles that the methods read. What does not: the format
+(``medassets.ingest.phenopackets``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from medassets.knowledge.ontology import Ontology
 COMPLETE_ENOUGH = 0.7
 #: Fields that a published case is expected to state; completeness is the share of them that is filled.
 EXPECTED_FIELDS = (
-    "subject_id", "sex", "age_days", "disease_id", "genes", "pmids", "hpo_version", "observed", "excluded", "onset",
+    "subject_id", "sex", "age_days", "disease_id", "genes", "pmids", "hpo_version", "observed", "excluded",
+    "onset",
 )  # fmt: skip
 
 
@@ -46,7 +48,9 @@ def read_rare_cases(path: Path | str, ontology: Ontology, *, origin: str = "publ
     return RareCases(cases, phenotypes, quarantine, read.quarantine)
 
 
-def packets_to_tables(packets: Sequence[Packet], ontology: Ontology, *, origin: str) -> tuple[pa.Table, pa.Table]:
+def packets_to_tables(
+    packets: Sequence[Packet], ontology: Ontology, *, origin: str
+) -> tuple[pa.Table, pa.Table]:
     """Return ``clinical/rare_cases`` and ``clinical/case_phenotypes`` for packets, in their order."""
     n_observed = [sum(not finding.excluded for finding in packet.findings) for packet in packets]
     completeness = [_completeness(packet, n) for packet, n in zip(packets, n_observed, strict=True)]

@@ -23,7 +23,8 @@ class Table:
 
     Attributes:
         key: asset key and folder, ``layer/name``.
-        schema: Arrow schema; every field carries its description in its metadata, and ``nullable`` is binding.
+        schema: Arrow schema; every field carries its description in its metadata, and ``nullable`` is
+            binding.
         primary_key: columns that together name a row.
         description: what a row is.
     """
@@ -60,15 +61,18 @@ def column(name: str, kind: pa.DataType, description: str, *, required: bool = T
 def conform(table: pa.Table, spec: Table) -> pa.Table:
     """Return the table with the declared columns, in the declared order and types.
 
-    Columns that may be empty and are missing are filled with nulls; columns beyond the declaration are an error,
-    because what is not declared would be lost without a word.
+    Columns that may be empty and are missing are filled with nulls; columns beyond the declaration are an
+    error, because what is not declared would be lost without a word.
 
     Raises:
-        SchemaError: a required column is missing or holds nulls, a column is not declared, or a value cannot be cast.
+        SchemaError: a required column is missing or holds nulls, a column is not declared, or a value cannot
+            be cast.
     """
     extra = [name for name in table.column_names if name not in spec.schema.names]
     if extra:
-        raise SchemaError(f"{spec.key}: column {extra[0]!r} is not declared; allowed: {', '.join(spec.schema.names)}")
+        raise SchemaError(
+            f"{spec.key}: column {extra[0]!r} is not declared; allowed: {', '.join(spec.schema.names)}"
+        )
     arrays = []
     for field in spec.schema:
         if field.name not in table.column_names:
@@ -79,7 +83,8 @@ def conform(table: pa.Table, spec: Table) -> pa.Table:
         values = table.column(field.name)
         if not field.nullable and values.null_count:
             raise SchemaError(
-                f"{spec.key}: required column {field.name!r} is empty in {values.null_count} of {table.num_rows} rows"
+                f"{spec.key}: required column {field.name!r} is empty in {values.null_count} of "
+                f"{table.num_rows} rows"
             )
         try:
             arrays.append(values if values.type == field.type else values.cast(field.type))
@@ -105,11 +110,12 @@ def data_dictionary(tables: Iterable[Table]) -> str:
     """Return a data dictionary in Markdown: for each table its key columns and what each column holds."""
     parts = ["# Data dictionary\n"]
     for spec in sorted(tables, key=lambda table: table.key):
-        parts.append(f"## {spec.key}\n\n{spec.description}\n\nPrimary key: {', '.join(spec.primary_key) or 'none'}\n")
+        parts.append(
+            f"## {spec.key}\n\n{spec.description}\n\nPrimary key: {', '.join(spec.primary_key) or 'none'}\n"
+        )
         lines = ["| column | type | required | description |", "| --- | --- | --- | --- |"]
         for field in spec.schema:
-            lines.append(
-                f"| {field.name} | `{field.type}` | {'no' if field.nullable else 'yes'} | {spec.describe(field.name)} |"
-            )
+            required = "no" if field.nullable else "yes"
+            lines.append(f"| {field.name} | `{field.type}` | {required} | {spec.describe(field.name)} |")
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

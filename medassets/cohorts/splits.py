@@ -1,11 +1,12 @@
 """Splits that keep training and test apart: rare cases by publication, common patients by stratified hashing.
 
-What belongs here: assigning rows to parts and proving that nothing stands on both sides. What does not: sampling of
-episodes (``medassets.learners.rare.episodes``).
+What belongs here: assigning rows to parts and proving that nothing stands on both sides. What does not:
+sampling of episodes (``medassets.learners.rare.episodes``).
 
-A publication often reports a whole family or a series, so cases that share one are never parted: a group is a connected
-component of cases over publications. A group is test when SHA-256 of ``medassets-rare-split|`` and its smallest
-publication id, modulo 5, is 0: the split does not depend on the order of files nor on the other groups.
+A publication often reports a whole family or a series, so cases that share one are never parted: a group is a
+connected component of cases over publications. A group is test when SHA-256 of ``medassets-rare-split|`` and
+its smallest publication id, modulo 5, is 0: the split does not depend on the order of files nor on the other
+groups.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def check_no_leak(cases: pa.Table, split: pa.Table) -> None:
     """
     pmids = dict(zip(cases.column("case_id").to_pylist(), cases.column("pmids").to_pylist(), strict=True))
     side: dict[str, str] = {}
-    for case_id, part in zip(split.column("case_id").to_pylist(), split.column("part").to_pylist(), strict=True):
+    for case_id, part in zip(
+        split.column("case_id").to_pylist(), split.column("part").to_pylist(), strict=True
+    ):
         if case_id not in pmids:
             raise LeakError(f"case {case_id} is in the split but not among the cases")
         for name in (f"case {case_id}", *(f"publication {p}" for p in pmids[case_id])):
@@ -96,11 +99,12 @@ def check_no_leak(cases: pa.Table, split: pa.Table) -> None:
 def group_folds(groups: Sequence[str], k: int, seed: int) -> np.ndarray:
     """Assign whole groups to ``k`` folds of about equal numbers of cases.
 
-    Groups are placed largest first, each in the fold with the fewest cases so far; equal sizes are ordered by a seeded
-    hash, so the result depends neither on the order of the cases nor on a global random state.
+    Groups are placed largest first, each in the fold with the fewest cases so far; equal sizes are ordered by
+    a seeded hash, so the result depends neither on the order of the cases nor on a global random state.
 
     Args:
-        groups: publication group of each case (column ``group`` of the training part of ``features/rare_split``).
+        groups: publication group of each case (column ``group`` of the training part of
+            ``features/rare_split``).
         k: number of folds, at least 2.
         seed: seed of the order.
 
@@ -110,9 +114,13 @@ def group_folds(groups: Sequence[str], k: int, seed: int) -> np.ndarray:
     Raises:
         ValueError: fewer groups than folds, or k below 2.
     """
-    names, inverse, sizes = np.unique(np.asarray(groups, dtype=object), return_inverse=True, return_counts=True)
+    names, inverse, sizes = np.unique(
+        np.asarray(groups, dtype=object), return_inverse=True, return_counts=True
+    )
     if k < 2 or len(names) < k:
-        raise ValueError(f"{len(names)} publication groups cannot make {k} folds (at least 2, at most one a group)")
+        raise ValueError(
+            f"{len(names)} publication groups cannot make {k} folds (at least 2, at most one a group)"
+        )
     order = sorted(range(len(names)), key=lambda g: (-sizes[g], _hash(str(names[g]), seed)))
     load, fold = np.zeros(k, dtype=np.int64), np.empty(len(names), dtype=np.int64)
     for g in order:
@@ -129,8 +137,9 @@ def stratified_split(
 ) -> np.ndarray:
     """Assign patients to parts, within each condition in the given shares.
 
-    Within a condition patients are ordered by a seeded hash of their id and cut at the shares (largest remainder), so
-    adding another condition moves nobody, and every condition has its share in every part to within one patient.
+    Within a condition patients are ordered by a seeded hash of their id and cut at the shares (largest
+    remainder), so adding another condition moves nobody, and every condition has its share in every part to
+    within one patient.
 
     Args:
         conditions: condition of each patient.

@@ -1,7 +1,8 @@
 """The registry of all declared tables.
 
-What belongs here: finding a declaration by its key and adding one. What does not: the declarations (``tables_rare``,
-``tables_common``; later layers, such as evaluation, declare their own beside their code and ``register`` them).
+What belongs here: finding a declaration by its key and adding one. What does not: the declarations
+(``tables_rare``, ``tables_common``; later layers, such as evaluation, declare their own beside their code and
+``register`` them).
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ from medassets.cohorts.schema import SchemaError, Table, column, conform, data_d
 from medassets.cohorts.tables_common import COMMON_TABLES
 from medassets.cohorts.tables_rare import RARE_TABLES
 
-__all__ = ["TABLES", "SchemaError", "Table", "column", "conform", "data_dictionary", "duplicated_keys", "register"]
+__all__ = [
+    "TABLES",
+    "SchemaError",
+    "Table",
+    "column",
+    "conform",
+    "data_dictionary",
+    "duplicated_keys",
+    "register",
+]
 
 #: Every declared table by its key, ``layer/name``.
 TABLES: dict[str, Table] = {}

@@ -1,7 +1,7 @@
 """Declared tables of rare diseases, and the quarantine that all sources share.
 
-What belongs here: schema, key and description of each table. What does not: how a table is filled.
-Terms come from the Human Phenotype Ontology; a case is one GA4GH phenopacket (version 2) or one simulated patient.
+What belongs here: schema, key and description of each table. What does not: how a table is filled. Terms come
+from the Human Phenotype Ontology; a case is one GA4GH phenopacket (version 2) or one simulated patient.
 """
 
 from __future__ import annotations
@@ -66,7 +66,11 @@ RARE_TABLES: tuple[Table, ...] = (
         "clinical/disease_catalogue",
         pa.schema(
             [
-                column("disease_id", pa.string(), "canonical id: OMIM, else ORPHA, else DECIPHER, or common:<name>"),
+                column(
+                    "disease_id",
+                    pa.string(),
+                    "canonical id: OMIM, else ORPHA, else DECIPHER, or common:<name>",
+                ),
                 column("name", pa.string(), "name of the disease"),
                 column("equivalents", _STRINGS, "all ids that mean this disease, the canonical one included"),
                 column("mondo_id", pa.string(), "MONDO id, where the crosswalk holds one", required=False),
@@ -86,11 +90,22 @@ RARE_TABLES: tuple[Table, ...] = (
                 column("name", pa.string(), "name of the disease", required=False),
                 column("hpo_id", pa.string(), "current HPO id"),
                 column("source_hpo_id", pa.string(), "HPO id as the annotations wrote it"),
-                column("qualifier", pa.string(), "NOT where the disease does not show the term", required=False),
-                column("frequency", pa.float64(), "share of patients with the term; 0 for NOT", required=False),
-                column("n_patients", pa.int32(), "patients that the frequency was counted in", required=False),
+                column(
+                    "qualifier", pa.string(), "NOT where the disease does not show the term", required=False
+                ),
+                column(
+                    "frequency", pa.float64(), "share of patients with the term; 0 for NOT", required=False
+                ),
+                column(
+                    "n_patients", pa.int32(), "patients that the frequency was counted in", required=False
+                ),
                 column("references", _STRINGS, "publications or sources of the row"),
-                column("evidence", pa.string(), "PCS published study, TAS traceable statement, IEA", required=False),
+                column(
+                    "evidence",
+                    pa.string(),
+                    "PCS published study, TAS traceable statement, IEA",
+                    required=False,
+                ),
                 column("onset", pa.string(), "HPO onset term", required=False),
                 column("sex", pa.string(), "M or F where the row holds for one sex only", required=False),
                 column("modifier", _STRINGS, "HPO clinical modifiers"),
@@ -137,7 +152,12 @@ RARE_TABLES: tuple[Table, ...] = (
         ("case_id",),
         "One row a case: its findings as the rare-disease methods read them.",
     ),
-    Table("features/rare_split", _SPLIT, ("case_id",), "One row a case that has an observed finding: its split part."),
+    Table(
+        "features/rare_split",
+        _SPLIT,
+        ("case_id",),
+        "One row a case that has an observed finding: its split part.",
+    ),
     Table(
         "features/term_embeddings",
         pa.schema(
@@ -150,7 +170,12 @@ RARE_TABLES: tuple[Table, ...] = (
         ("hpo_id", "method"),
         "One row an HPO term and embedding method.",
     ),
-    Table("synthetic/simulated_rare_cases", _CASES, ("case_id",), "One row a simulated person with a rare disease."),
+    Table(
+        "synthetic/simulated_rare_cases",
+        _CASES,
+        ("case_id",),
+        "One row a simulated person with a rare disease.",
+    ),
     Table(
         "synthetic/simulated_case_phenotypes",
         _PHENOTYPES,

@@ -1,7 +1,7 @@
 """Cases as arrays of term indices: the form that every rare-disease method reads.
 
-What belongs here: ``CaseSet``, built from the clinical tables or from one request. What does not: scores, frequencies,
-splits. It is on the serving path: numpy, scipy and pyarrow only.
+What belongs here: ``CaseSet``, built from the clinical tables or from one request. What does not: scores,
+frequencies, splits. It is on the serving path: numpy, scipy and pyarrow only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class CaseSet:
     Attributes:
         case_ids: id of each case.
         disease_ids: diagnosis of each case, None where it is not known.
-        observed: for each case the indices of its observed terms (int32, sorted, distinct, ancestors not added).
+        observed: for each case the indices of its observed terms (int32, sorted, distinct, ancestors not
+            added).
         excluded: the same for terms that were looked for and not found.
         age_days: float64 (n_cases,), age at last encounter in days, nan where unknown.
         sex: ``M``, ``F`` or ``unknown`` for each case.
@@ -56,7 +57,9 @@ class CaseSet:
             positions = np.asarray(chosen)
             if positions.dtype == bool:
                 if len(positions) != len(self):
-                    raise IndexError(f"a mask of {len(positions)} values cannot choose among {len(self)} cases")
+                    raise IndexError(
+                        f"a mask of {len(positions)} values cannot choose among {len(self)} cases"
+                    )
                 positions = np.flatnonzero(positions)
         positions = positions.astype(np.int64)
         return CaseSet(
@@ -74,7 +77,8 @@ class CaseSet:
     def from_tables(cls, cases: pa.Table, phenotypes: pa.Table, ontology: Ontology) -> CaseSet:
         """Build from ``clinical/rare_cases`` and ``clinical/case_phenotypes`` (or their simulated likes).
 
-        The order is that of ``cases``; findings of other cases and ids that the ontology cannot resolve are left out.
+        The order is that of ``cases``; findings of other cases and ids that the ontology cannot resolve are
+        left out.
         """
         ids = cases.column("case_id").to_pylist()
         observed, excluded = _grouped_findings(ids, phenotypes, ontology)
@@ -105,7 +109,8 @@ class CaseSet:
         """Build a set of one case from HPO ids, as a request gives them.
 
         Raises:
-            ValueError: an id is not in the ontology or was withdrawn without successor; the message names all of them.
+            ValueError: an id is not in the ontology or was withdrawn without successor; the message names all
+                of them.
         """
         observed, excluded = list(observed), list(excluded)
         unknown = [term for term in (*observed, *excluded) if ontology.resolve(term) is None]
@@ -119,16 +124,20 @@ class CaseSet:
     def concatenate(self, other: CaseSet) -> CaseSet:
         """Return the cases of both sets, these first."""
         fields = {
-            name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__ if name != "age_days"
+            name: getattr(self, name) + getattr(other, name)
+            for name in self.__dataclass_fields__
+            if name != "age_days"
         }
         return CaseSet(**fields, age_days=np.concatenate([self.age_days, other.age_days]))
 
     def matrix(self, n_terms: int, *, excluded: bool = False) -> sp.csr_matrix:
-        """Return float32 (n_cases, n_terms) with 1 for each observed (or excluded) term, ancestors not added."""
+        """Return float32 (n_cases, n_terms), 1 for each observed (or excluded) term, ancestors not added."""
         rows = self.excluded if excluded else self.observed
         pointers = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
         columns = np.concatenate([np.empty(0, np.int32), *rows])
-        return sp.csr_matrix((np.ones(len(columns), np.float32), columns, pointers), shape=(len(self), n_terms))
+        return sp.csr_matrix(
+            (np.ones(len(columns), np.float32), columns, pointers), shape=(len(self), n_terms)
+        )
 
     def implied_matrix(self, ontology: Ontology) -> sp.csr_matrix:
         """Return float32 (n_cases, n_terms) with 1 for each observed term and each of its ancestors."""
@@ -150,7 +159,9 @@ def _grouped_findings(
     """Return observed and excluded term indices of each case, in the order of ``case_ids``."""
     position = {case_id: i for i, case_id in enumerate(case_ids)}
     case = _codes(phenotypes.column("case_id"), lambda text: position.get(text, -1))
-    term = _codes(phenotypes.column("hpo_id"), lambda text: ontology.index.get(ontology.resolve(text) or "", -1))
+    term = _codes(
+        phenotypes.column("hpo_id"), lambda text: ontology.index.get(ontology.resolve(text) or "", -1)
+    )
     is_excluded = phenotypes.column("excluded").to_numpy(zero_copy_only=False).astype(bool)
     usable = (case >= 0) & (term >= 0)
     return (
@@ -161,7 +172,11 @@ def _grouped_findings(
 
 def _split_by_case(case: np.ndarray, term: np.ndarray, chosen: np.ndarray, n_cases: int) -> list[np.ndarray]:
     """Return for each case its sorted distinct terms among the chosen rows."""
-    pairs = np.unique(np.stack([case[chosen], term[chosen]]), axis=1) if chosen.any() else np.empty((2, 0), np.int64)
+    pairs = (
+        np.unique(np.stack([case[chosen], term[chosen]]), axis=1)
+        if chosen.any()
+        else np.empty((2, 0), np.int64)
+    )
     ends = np.searchsorted(pairs[0], np.arange(1, n_cases))
     return [part.astype(np.int32) for part in np.split(pairs[1], ends)][:n_cases]
 

@@ -1,9 +1,11 @@
 """GA4GH phenopackets, version 2: one JSON a person, in a folder or a zip.
 
-What belongs here: reading the files, and for each packet the fields that the platform uses, with everything that cannot
-be used set aside in words. What does not: completeness, splits and the declared tables (``medassets.cohorts``).
+What belongs here: reading the files, and for each packet the fields that the platform uses, with everything
+that cannot be used set aside in words. What does not: completeness, splits and the declared tables
+(``medassets.cohorts``).
 
-Specification: https://phenopacket-schema.readthedocs.io/en/2.0.0 (Jacobsen et al., Nature Biotechnology 2022).
+Specification: https://phenopacket-schema.readthedocs.io/en/2.0.0 (Jacobsen et al., Nature Biotechnology
+    2022).
 """
 
 from __future__ import annotations
@@ -63,11 +65,12 @@ class PhenopacketRead:
 def read_phenopackets(path: Path | str, ontology: Ontology) -> PhenopacketRead:
     """Read every phenopacket of a zip, a folder (searched in depth) or a single JSON file.
 
-    A packet that cannot be used at all (not JSON, no id, id already taken) is set aside whole. A bad value inside a
-    packet is set aside alone and the rest of the packet is kept.
+    A packet that cannot be used at all (not JSON, no id, id already taken) is set aside whole. A bad value
+    inside a packet is set aside alone and the rest of the packet is kept.
 
     Raises:
-        IngestError: the path does not exist, is neither, is a corrupt zip or holds no JSON file; names the file.
+        IngestError: the path does not exist, is neither, is a corrupt zip or holds no JSON file; names the
+            file.
     """
     path = Path(path)
     packets: dict[str, Packet] = {}
@@ -81,9 +84,15 @@ def read_phenopackets(path: Path | str, ontology: Ontology) -> PhenopacketRead:
         if case_id in packets:
             first = packets[case_id].source_file
             same = contents[case_id] == document
-            reason = f"the same packet stands in {first}" if same else f"another packet with this id stands in {first}"
+            reason = (
+                f"the same packet stands in {first}"
+                if same
+                else f"another packet with this id stands in {first}"
+            )
             quarantine.append(
-                QuarantineRow(SOURCE, name, None, case_id, "id", case_id, reason, "an id of its own", excerpt(document))
+                QuarantineRow(
+                    SOURCE, name, None, case_id, "id", case_id, reason, "an id of its own", excerpt(document)
+                )
             )
             continue
         contents[case_id] = document
@@ -112,7 +121,9 @@ def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
     name = ""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = sorted(n for n in archive.namelist() if n.endswith(".json") and not n.startswith("__MACOSX/"))
+            names = sorted(
+                n for n in archive.namelist() if n.endswith(".json") and not n.startswith("__MACOSX/")
+            )
             if not names:
                 raise IngestError(f"{path}: the archive holds no phenopacket (*.json)")
             for name in names:
@@ -132,13 +143,20 @@ def _parse(name: str, content: bytes, quarantine: list[QuarantineRow]) -> dict[s
         document, where, value = content.decode("utf-8", "replace"), "document", None
     else:
         if not isinstance(document, dict):
-            reason, allowed, where, value = "not a JSON object", "a phenopacket object", "document", type(document).__name__
+            reason, allowed, where, value = (
+                "not a JSON object",
+                "a phenopacket object",
+                "document",
+                type(document).__name__,
+            )
         elif not isinstance(document.get("id"), str) or not document["id"].strip():
             reason, allowed, where = "the packet has no id", "a non-empty text", "id"
             value = None if document.get("id") is None else str(document["id"])
         else:
             return document
-    quarantine.append(QuarantineRow(SOURCE, name, None, None, where, value, reason, allowed, excerpt(document)))
+    quarantine.append(
+        QuarantineRow(SOURCE, name, None, None, where, value, reason, allowed, excerpt(document))
+    )
     return None
 
 
@@ -173,7 +191,11 @@ class PacketReader:
 
     def _reject(self, where: str, value: object, reason: str, allowed: str, row: int | None = None,
                 raw: object = None) -> None:  # fmt: skip
-        text = value if isinstance(value, str) or value is None else json.dumps(value, sort_keys=True, default=str)
+        text = (
+            value
+            if isinstance(value, str) or value is None
+            else json.dumps(value, sort_keys=True, default=str)
+        )
         self._quarantine.append(
             QuarantineRow(SOURCE, self._file, row, self._document["id"], where, text, reason, allowed,
                           None if raw is None else excerpt(raw))
@@ -223,7 +245,9 @@ class PacketReader:
 
     def _disease(self) -> tuple[str | None, str | None]:
         """Return the first disease that is not excluded, else the first interpretation's diagnosis."""
-        terms = [self._object(d, "term") for d in self._list(self._document, "diseases") if not d.get("excluded")]
+        terms = [
+            self._object(d, "term") for d in self._list(self._document, "diseases") if not d.get("excluded")
+        ]
         for interpretation in self._list(self._document, "interpretations"):
             terms.append(self._object(self._object(interpretation, "diagnosis"), "disease"))
         for term in terms:
@@ -231,7 +255,9 @@ class PacketReader:
             if disease_id and ":" in disease_id:
                 return disease_id, self._text(term, "label")
             if disease_id:
-                self._reject("diseases.term.id", disease_id, "not a CURIE", "prefix:number, for example OMIM:147791")
+                self._reject(
+                    "diseases.term.id", disease_id, "not a CURIE", "prefix:number, for example OMIM:147791"
+                )
         return None, None
 
     def _genes(self) -> list[str]:
@@ -244,8 +270,7 @@ class PacketReader:
                     continue
                 variant = self._object(genomic, "variantInterpretation")
                 descriptor = self._object(variant, "variationDescriptor")
-                for gene in (self._object(descriptor, "geneContext"), self._object(genomic, "gene"),
-                             self._object(genomic, "geneDescriptor")):  # fmt: skip
+                for gene in (self._object(descriptor, "geneContext"), self._object(genomic, "gene")):
                     if symbol := self._text(gene, "symbol"):
                         symbols.add(symbol)
         return sorted(symbols)
@@ -258,7 +283,7 @@ class PacketReader:
         return None
 
     def _findings(self) -> list[Finding]:
-        """Return one finding a term: of repeated ones the earliest onset, of contradictory ones the observed."""
+        """Return one finding a term: the earliest onset of repeated, the observed of contradictory ones."""
         chosen: dict[str, Finding] = {}
         for row, feature in enumerate(self._list(self._document, "phenotypicFeatures"), 1):
             finding = self._finding(feature, row)
@@ -266,8 +291,14 @@ class PacketReader:
                 continue
             known = chosen.get(finding.hpo_id)
             if known is not None and known.excluded != finding.excluded:
-                self._reject("phenotypicFeatures.excluded", finding.source_hpo_id,
-                             "the term is both observed and excluded; kept as observed", "one of the two", row, feature)
+                self._reject(
+                    "phenotypicFeatures.excluded",
+                    finding.source_hpo_id,
+                    "the term is both observed and excluded; kept as observed",
+                    "one of the two",
+                    row,
+                    feature,
+                )
                 if not finding.excluded:
                     chosen[finding.hpo_id] = finding
             elif known is None:
@@ -286,14 +317,19 @@ class PacketReader:
                 reason, allowed = "the feature has no term", "an HPO id"
             elif source_id in self._ontology.index:
                 suggested = ", ".join(self._ontology.consider.get(source_id, ())) or "none"
-                reason, allowed = f"withdrawn without a certain successor (suggested: {suggested})", f"a current id of {release}"
+                reason, allowed = (
+                    f"withdrawn without a certain successor (suggested: {suggested})",
+                    f"a current id of {release}",
+                )
             else:
                 reason, allowed = "unknown HPO id", f"an id of {release}"
             self._reject("phenotypicFeatures.type.id", source_id, reason, allowed, row, feature)
             return None
         excluded = feature.get("excluded", False)
         if not isinstance(excluded, bool):
-            self._reject("phenotypicFeatures.excluded", excluded, "not a truth value", "true or false", row, feature)
+            self._reject(
+                "phenotypicFeatures.excluded", excluded, "not a truth value", "true or false", row, feature
+            )
             return None
         days = self._days(feature.get("onset"), "phenotypicFeatures.onset", row)
         return Finding(hpo_id, source_id, excluded, days)

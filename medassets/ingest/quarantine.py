@@ -1,8 +1,8 @@
 """Rejected rows of all readers, gathered into columns.
 
-What belongs here: turning ``QuarantineRow`` objects into an Arrow table and counting them for a run's summary.
-What does not: the rules by which a reader rejects a value (they stand beside the format) and the declared schema
-(``medassets.cohorts.tables``, key ``clinical/quarantine``), which this table conforms to.
+What belongs here: turning ``QuarantineRow`` objects into an Arrow table and counting them for a run's
+summary. What does not: the rules by which a reader rejects a value (they stand beside the format) and the
+declared schema (``medassets.cohorts.tables``, key ``clinical/quarantine``), which this table conforms to.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Ages and onsets of phenopackets as days since birth.
 
-What belongs here: ISO 8601 durations and the phenopacket ``TimeElement`` in its forms (age, age range, gestational age,
-onset term, timestamps). What does not: whether an age fits the rest of a case (``medassets.cohorts.rules``).
+What belongs here: ISO 8601 durations and the phenopacket ``TimeElement`` in its forms (age, age range,
+gestational age, onset term, timestamps). What does not: whether an age fits the rest of a case
+(``medassets.cohorts.rules``).
 
-A year counts 365.25 days and a month a twelfth of it, weeks 7; fractions are allowed in every part, as ISO 8601-2 does.
+A year counts 365.25 days and a month a twelfth of it, weeks 7; fractions are allowed in every part, as ISO
+8601-2 does.
 """
 
 from __future__ import annotations
@@ -63,7 +65,11 @@ def duration_days(text: object) -> int:
     if match is None:
         raise AgeError("not an ISO 8601 duration")
     # The small term keeps exact sums such as 12 months from falling a day short.
-    days = sum(float(part.replace(",", ".")) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part)
+    days = sum(
+        float(part.replace(",", ".")) * unit
+        for part, unit in zip(match.groups(), _UNITS, strict=True)
+        if part
+    )
     if days > MAX_AGE_YEARS * YEAR:
         raise AgeError(f"an age of {days / YEAR:.1f} years is impossible")
     return int(days + 1e-6)
@@ -93,7 +99,9 @@ def onset_days(element: object) -> int:
         term = element["ontologyClass"]
         term_id = term.get("id") if isinstance(term, dict) else None
         if term_id not in ONSET_TERMS:
-            raise AgeError("not an HPO onset term with an age", "an onset term under HP:0003674 that names an age")
+            raise AgeError(
+                "not an HPO onset term with an age", "an onset term under HP:0003674 that names an age"
+            )
         return int(ONSET_TERMS[term_id])
     raise AgeError("no known form of time element", forms)
 

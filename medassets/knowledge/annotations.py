@@ -1,10 +1,12 @@
 """Disease annotations of the HPO project: which disease shows which term, how often, after which publication.
 
-What belongs here: reading ``phenotype.hpoa`` into Arrow, with frequencies as numbers and bad rows set aside. What does
-not: merging diseases that OMIM and Orphanet both hold (``crosswalk``) and turning rows into profiles (``features``).
+What belongs here: reading ``phenotype.hpoa`` into Arrow, with frequencies as numbers and bad rows set aside.
+What does not: merging diseases that OMIM and Orphanet both hold (``crosswalk``) and turning rows into
+profiles (``features``).
 
-Format: https://obophenotype.github.io/human-phenotype-ontology/annotations/phenotype_hpoa/ (twelve columns, tab
-separated, comment lines at the top). Frequency terms become the middle of the range that HPO defines for them.
+Format: https://obophenotype.github.io/human-phenotype-ontology/annotations/phenotype_hpoa/ (twelve columns,
+tab separated, comment lines at the top). Frequency terms become the middle of the range that HPO defines for
+them.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ from medassets.knowledge.quarantine import QuarantineRow, SourceError, excerpt
 
 SOURCE = "disease_annotations"
 COLUMNS = (
-    "database_id", "disease_name", "qualifier", "hpo_id", "reference", "evidence", "onset", "frequency", "sex",
-    "modifier", "aspect", "biocuration",
+    "database_id", "disease_name", "qualifier", "hpo_id", "reference", "evidence", "onset", "frequency",
+    "sex", "modifier", "aspect", "biocuration",
 )  # fmt: skip
 #: Header of releases before 2023, column by column.
 _OLD_COLUMNS = (
@@ -43,7 +45,7 @@ FREQUENCY_TERMS = {
     "HP:0040284": 0.025,
     "HP:0040285": 0.0,
 }
-#: Share of patients assumed where an annotation gives no frequency; the table leaves it null, users apply this.
+#: Share of patients assumed where none is stated; the table leaves it null, users apply this.
 UNSTATED_FREQUENCY = 0.75
 
 _COUNTED = re.compile(r"^(\d+)\s*/\s*(\d+)$")
@@ -51,7 +53,9 @@ _PERCENT = re.compile(r"^(\d+(?:\.\d+)?)\s*%$")
 _DISEASE = re.compile(r"^(OMIM|ORPHA|DECIPHER|MONDO):\d+$")
 _SEXES = {"": None, "MALE": "M", "FEMALE": "F"}
 _ASPECTS = frozenset("PICMH")
-_FREQUENCY_FORMS = "n/m with n <= m and m > 0, a percentage 0-100, an HPO frequency term HP:0040280-HP:0040285, or empty"
+_FREQUENCY_FORMS = (
+    "n/m with n <= m and m > 0, a percentage 0-100, an HPO frequency term HP:0040280-HP:0040285, or empty"
+)
 
 SCHEMA = pa.schema(
     [
@@ -99,8 +103,8 @@ def read_annotations(path: Path | str, ontology: Ontology) -> tuple[pa.Table, li
         ontology: resolves alternative and obsolete term ids.
 
     Returns:
-        The table (see ``SCHEMA``; ``frequency`` is null where none is stated and 0 where the qualifier is NOT) and the
-        rejected rows, each with its line and field. A row with one bad field is rejected whole.
+        The table (see ``SCHEMA``; ``frequency`` is null where none is stated and 0 where the qualifier is
+        NOT) and the rejected rows, each with its line and field. A row with one bad field is rejected whole.
 
     Raises:
         SourceError: the file cannot be read or its header lacks a column; the message names both.
@@ -109,7 +113,9 @@ def read_annotations(path: Path | str, ontology: Ontology) -> tuple[pa.Table, li
     raw, first_line, rejected = _read_columns(path)
     lines = pa.array(range(first_line, first_line + raw.num_rows + len(rejected)), type=pa.int64())
     if rejected:
-        lines = lines.filter(pc.invert(pc.is_in(lines, pa.array([row.row for row in rejected], type=pa.int64()))))
+        lines = lines.filter(
+            pc.invert(pc.is_in(lines, pa.array([row.row for row in rejected], type=pa.int64())))
+        )
     bad = _BadRows(path, raw, lines, rejected)
 
     frequencies = _decode(raw["frequency"], _frequency_or_none)
@@ -117,14 +123,18 @@ def read_annotations(path: Path | str, ontology: Ontology) -> tuple[pa.Table, li
     terms = _decode(raw["hpo_id"], ontology.resolve)
     bad.check("hpo_id", terms.valid, "unknown or withdrawn HPO id", f"an id of HPO {ontology.version}")
     diseases = _decode(raw["database_id"], lambda text: text if _DISEASE.match(text) else None)
-    bad.check("database_id", diseases.valid, "not a disease id", "OMIM:, ORPHA:, DECIPHER: or MONDO: and digits")
+    bad.check(
+        "database_id", diseases.valid, "not a disease id", "OMIM:, ORPHA:, DECIPHER: or MONDO: and digits"
+    )
     qualifiers = _decode(raw["qualifier"], lambda text: (text or None,) if text in ("", "NOT") else None)
     bad.check("qualifier", qualifiers.valid, "unknown qualifier", "NOT or empty")
     sexes = _decode(raw["sex"], lambda text: (_SEXES[text.upper()],) if text.upper() in _SEXES else None)
     bad.check("sex", sexes.valid, "unknown sex", "MALE, FEMALE or empty")
     aspects = _decode(raw["aspect"], lambda text: text if text in _ASPECTS else None)
     bad.check("aspect", aspects.valid, "unknown aspect", "one of P, I, C, M, H")
-    onsets = _decode(raw["onset"], lambda text: (ontology.resolve(text),) if not text or ontology.resolve(text) else None)
+    onsets = _decode(
+        raw["onset"], lambda text: (ontology.resolve(text),) if not text or ontology.resolve(text) else None
+    )
     bad.check("onset", onsets.valid, "unknown HPO id", f"an onset term of HPO {ontology.version}, or empty")
 
     is_not = pc.fill_null(pc.equal(qualifiers.column(0, pa.string()), "NOT"), False)
@@ -208,7 +218,7 @@ class _BadRows:
 
 
 def _read_columns(path: Path) -> tuple[pa.Table, int, list[QuarantineRow]]:
-    """Return the twelve columns as text, the line of the first row, and the rows with a wrong number of columns."""
+    """Return the columns as text, the line of the first row, and rows with a wrong number of columns."""
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -221,8 +231,10 @@ def _read_columns(path: Path) -> tuple[pa.Table, int, list[QuarantineRow]]:
     header = content[start : end if end >= 0 else None].decode("utf-8", "replace").strip("\r\n#").split("\t")
     if tuple(header) not in (COLUMNS, _OLD_COLUMNS):
         missing = [name for name in COLUMNS if name not in header]
-        raise SourceError(f"{path}: line {comments + 1}: column {(missing or header)[0]!r} is missing or misplaced; "
-                          f"expected tab-separated {', '.join(COLUMNS)}")  # fmt: skip
+        raise SourceError(
+            f"{path}: line {comments + 1}: column {(missing or header)[0]!r} is missing or misplaced; "
+            f"expected tab-separated {', '.join(COLUMNS)}"
+        )
     first_line = comments + 2
     rejected: list[QuarantineRow] = []
 

