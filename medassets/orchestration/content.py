@@ -1,7 +1,7 @@
 """Content hashes of tables, folders and files: what the graph calls the *data version* of a value.
 
-What belongs here: hashing of content, independent of row order (tables), of chunking, of file times and of where the
-content lies. What does not: when a hash is compared (``staleness``) or stored (``io_managers``).
+What belongs here: hashing of content, independent of row order (tables), of chunking, of file times and of
+where the content lies. What does not: when a hash is compared (``staleness``) or stored (``io_managers``).
 Two values with the same content have the same version, so that what hangs below an unchanged one can stay.
 """
 
@@ -26,8 +26,8 @@ def table_hash(table: pa.Table, primary_key: Sequence[str] = ()) -> str:
 
     Args:
         table: any Arrow table; column order matters (``conform`` fixes it), chunking does not.
-        primary_key: scalar columns that identify a row; rows are put in their order first, so that row order does
-            not matter. Without a key the rows are taken as they come.
+        primary_key: scalar columns that identify a row; rows are put in their order first, so that row order
+            does not matter. Without a key the rows are taken as they come.
 
     Returns:
         The first 20 hex digits of a SHA-256.
@@ -63,7 +63,9 @@ def _feed(digest: hashlib._Hash, array: pa.Array) -> None:
         digest.update(lengths.to_numpy(zero_copy_only=False).tobytes())
         _feed(digest, array.flatten())
     elif pa.types.is_boolean(kind):
-        digest.update(pc.cast(pc.fill_null(array, False), pa.uint8()).to_numpy(zero_copy_only=False).tobytes())
+        digest.update(
+            pc.cast(pc.fill_null(array, False), pa.uint8()).to_numpy(zero_copy_only=False).tobytes()
+        )
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
         digest.update(pc.fill_null(array, 0).to_numpy(zero_copy_only=False).tobytes())
     else:
@@ -82,7 +84,9 @@ def _feed_text(digest: hashlib._Hash, array: pa.Array) -> None:
 
 def _joined(binary: pa.LargeBinaryArray) -> memoryview:
     """Give the values' bytes without a Python object per value."""
-    offsets = np.frombuffer(binary.buffers()[1], dtype=np.int64)[binary.offset : binary.offset + len(binary) + 1]
+    offsets = np.frombuffer(binary.buffers()[1], dtype=np.int64)[
+        binary.offset : binary.offset + len(binary) + 1
+    ]
     return memoryview(binary.buffers()[2])[int(offsets[0]) : int(offsets[-1])]
 
 

@@ -1,8 +1,10 @@
-"""Delta tables of the lake: read at a version, overwrite whole or by partition, retried where writers collide.
+"""Delta tables of the lake: read at a version, overwrite whole or by partition, retried where writers
+collide.
 
-What belongs here: the Delta protocol (commits, versions, partitions). What does not: Dagster (``io_managers``) and the
-tables' schemas (``cohorts.tables``). A write is one Delta commit: a process that dies in the middle leaves the last
-good version, and two writers never mix. Protocol: https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+What belongs here: the Delta protocol (commits, versions, partitions). What does not: Dagster
+(``io_managers``) and the tables' schemas (``cohorts.tables``). A write is one Delta commit: a process that
+dies in the middle leaves the last good version, and two writers never mix. Protocol:
+https://github.com/delta-io/delta/blob/master/PROTOCOL.md
 """
 
 from __future__ import annotations

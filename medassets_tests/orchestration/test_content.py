@@ -21,7 +21,9 @@ ROW = st.tuples(
     st.none() | st.integers(-5, 5),
     st.none() | st.lists(st.text(max_size=3), max_size=3),
     st.none()
-    | st.lists(st.fixed_dictionaries({"condition": st.text(max_size=2), "probability": st.floats(0, 1)}), max_size=2),
+    | st.lists(
+        st.fixed_dictionaries({"condition": st.text(max_size=2), "probability": st.floats(0, 1)}), max_size=2
+    ),
     st.none() | st.booleans(),
 )
 
@@ -58,7 +60,9 @@ def test_null_empty_and_zero_are_three_things():
 
 
 def test_polars_reads_the_same_content():
-    table = _table([(1, ["a", "b"], [{"condition": "x", "probability": 0.5}], True), (None, None, None, None)])
+    table = _table(
+        [(1, ["a", "b"], [{"condition": "x", "probability": 0.5}], True), (None, None, None, None)]
+    )
     assert table_hash(pl.from_arrow(table).to_arrow(), ["id"]) == table_hash(table, ["id"])
 
 

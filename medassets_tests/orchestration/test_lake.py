@@ -7,6 +7,7 @@ import time
 
 import pyarrow as pa
 import pytest
+from deltalake.exceptions import CommitFailedError
 
 from medassets.orchestration.content import table_hash
 from medassets.orchestration.lake import LakeTable, Partition
@@ -54,13 +55,15 @@ def test_a_slice_is_replaced_and_the_rest_stays(tmp_path):
 
 def test_writers_that_collide_all_arrive_whole(tmp_path):
     lake = LakeTable(tmp_path / "t", ["id"])
-    errors: list[BaseException] = []
+    errors: list[Exception] = []
 
     def write(start: int) -> None:
         try:
             for turn in range(4):
-                LakeTable(tmp_path / "t", ["id"]).write(_rows(*range(start + turn * 100, start + turn * 100 + 50)))
-        except BaseException as error:
+                LakeTable(tmp_path / "t", ["id"]).write(
+                    _rows(*range(start + turn * 100, start + turn * 100 + 50))
+                )
+        except (OSError, ValueError, RuntimeError, CommitFailedError) as error:
             errors.append(error)
 
     threads = [threading.Thread(target=write, args=(1000 * n,)) for n in range(4)]
