@@ -13,6 +13,7 @@ questions that reveal emergencies come first while a condition of severity 1 or 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ class InquirySettings:
     """
 
     certainty: float = 0.98
-    min_information: float = 0.02
+    min_information: float = 0.01
     max_questions: int = 40
     safety_first: bool = True
     severe_floor: float = 0.02
@@ -113,6 +114,12 @@ class InquiryEngine:
         )
         self._positive = 1 - tables.outcome[:, self._starts]
         self._children = np.flatnonzero(tables.parent >= 0)
+
+    def with_settings(self, settings: InquirySettings) -> InquiryEngine:
+        """Return the same engine under another stopping rule; tables are shared."""
+        other = copy.copy(self)
+        other.settings = settings
+        return other
 
     def start(self, age: NDArray[np.floating], sex: Sequence[str]) -> Interview:
         """Open interviews from age in years (n,), NaN where not known, and sex (n,), F, M or anything else.

@@ -95,7 +95,7 @@ class Inquiry:
 
     def with_settings(self, settings: InquirySettings) -> Inquiry:
         """Return the same interview under another stopping rule."""
-        return Inquiry(_engine(self.engine.tables, self.wording, settings), self.wording)
+        return Inquiry(self.engine.with_settings(settings), self.wording)
 
     def save(self, directory: Path) -> None:
         """Write tables, wording and settings; the same interview gives the same bytes."""
