@@ -134,6 +134,20 @@ RARE_TABLES: tuple[Table, ...] = (
         "One row a rejected value of a source.",
     ),
     Table(
+        "clinical/rule_violations",
+        pa.schema(
+            [
+                column("row_id", pa.string(), "case or patient"),
+                column("rule", pa.string(), "rule that is broken, see medassets.cohorts.rules"),
+                column("field", pa.string(), "column that breaks it"),
+                column("value", pa.string(), "its value", required=False),
+                column("reason", pa.string(), "why this cannot be, in words"),
+            ]
+        ),
+        (),
+        "One row a medical rule that a case or patient breaks.",
+    ),
+    Table(
         "features/phenotype_profiles",
         pa.schema(
             [
