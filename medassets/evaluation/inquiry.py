@@ -159,7 +159,7 @@ def inquiry_figures(
 
 
 def inquiry_metrics(engine: InquiryEngine, patients: pa.Table, *, seed: int = 0) -> dict[str, Any]:
-    """Figures of the engine's stopping rule, with and without red-flag questions first.
+    """Figures of the engine, with and without red-flag questions first.
 
     Args:
         engine: as the API uses it.
@@ -183,7 +183,7 @@ def inquiry_metrics(engine: InquiryEngine, patients: pa.Table, *, seed: int = 0)
 def accuracy_curve(
     interviews: Interviews, *, min_information: float = 0.0, certainties: tuple[float, ...] = CERTAINTIES
 ) -> list[dict[str, float]]:
-    """Accuracy over mean questions as the certainty asked for grows: one point a certainty, with intervals."""
+    """Accuracy over mean questions as the certainty asked for grows, one point a certainty."""
     points = []
     for certainty in certainties:
         settings = InquirySettings(certainty, min_information, len(interviews.certainty), False)

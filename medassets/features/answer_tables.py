@@ -83,10 +83,10 @@ class AnswerTables:
         return np.diff(self.value_start) == 0
 
     def save(self, directory: Path) -> None:
-        """Write ``answers.npz`` and ``answers.json``; the same tables give the same bytes."""
+        """Write ``answers.json`` and one ``.npy`` an array; the same tables give the same bytes."""
         directory.mkdir(parents=True, exist_ok=True)
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _IN_JSON}
-        np.savez(directory / "answers.npz", **arrays)
+        for name in _ARRAYS:
+            np.save(directory / f"{name}.npy", getattr(self, name), allow_pickle=False)
         names = {name: getattr(self, name) for name in _IN_JSON}
         (directory / "answers.json").write_text(
             json.dumps(names, ensure_ascii=False, indent=1), encoding="utf-8"
@@ -97,16 +97,17 @@ class AnswerTables:
         """Read what ``save`` wrote.
 
         Raises:
-            FileNotFoundError: the folder lacks one of the two files.
+            FileNotFoundError: the folder lacks a file.
         """
         names = json.loads((directory / "answers.json").read_text(encoding="utf-8"))
         content: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in names.items()}
-        with np.load(directory / "answers.npz", allow_pickle=False) as arrays:
-            content.update({name: arrays[name] for name in arrays.files})
+        for name in _ARRAYS:
+            content[name] = np.load(directory / f"{name}.npy", allow_pickle=False)
         return cls(**content)
 
 
 _IN_JSON = ("conditions", "codes", "values", "n_patients")
+_ARRAYS = tuple(f.name for f in fields(AnswerTables) if f.name not in _IN_JSON)
 
 
 def fit_answer_tables(knowledge: CommonKnowledge, patients: pa.Table | None = None) -> AnswerTables:
