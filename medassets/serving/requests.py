@@ -13,11 +13,20 @@ import json
 import math
 import re
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    model_validator,
+)
 
 Sex = Literal["F", "M", "unknown"]
+Language = Literal["en", "es"]
 
 DAYS_PER_YEAR = 365.25
 MAX_AGE_YEARS = 130
@@ -147,7 +156,12 @@ class DiagnosisRequest(BaseModel):
     )
     sex: Annotated[Sex, BeforeValidator(_sex)] = Field("unknown", description="F, M or unknown")
     top: int = Field(10, ge=1, le=100, description="how many candidates of each differential to return")
-    language: Literal["en", "es"] = Field("en", description="language of questions and labels")
+    language: Language = Field("en", description="language of questions and labels")
+
+    @field_serializer("age")
+    def _age(self, days: float | None) -> str | None:
+        # Written back as a duration: a bare number would be read as years.
+        return None if days is None else f"P{days:.3f}D"
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> DiagnosisRequest:
@@ -190,8 +204,16 @@ class Feedback(BaseModel):
     )
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
 def parse_request(body: bytes | str | dict[str, Any]) -> DiagnosisRequest:
-    """Read a request.
+    """Read a request for a differential; see :func:`parse_body`."""
+    return parse_body(DiagnosisRequest, body)
+
+
+def parse_body(model: type[M], body: bytes | str | dict[str, Any]) -> M:
+    """Read a JSON object.
 
     Raises:
         RequestError: not a JSON object, or a field is wrong; each fault names its field.
@@ -206,7 +228,7 @@ def parse_request(body: bytes | str | dict[str, Any]) -> DiagnosisRequest:
         if not isinstance(body, dict):
             raise RequestError([("body", "must be a JSON object")])
     try:
-        return DiagnosisRequest.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as error:
         raise RequestError.of(error) from None
 

@@ -55,6 +55,10 @@ class StoreError(Exception):
     """The store cannot be read or written, or does not hold what was asked for."""
 
 
+class NoPredictionError(StoreError):
+    """There is no prediction of this id."""
+
+
 class AuditError(StoreError):
     """The audit chain is broken; the message names the entry."""
 
@@ -157,11 +161,11 @@ class PredictionStore:
         """The prediction with this id.
 
         Raises:
-            StoreError: there is none.
+            NoPredictionError: there is none.
         """
         row = self._one("SELECT * FROM predictions WHERE prediction_id = ?", prediction_id)
         if row is None:
-            raise StoreError(f"no prediction {prediction_id!r}")
+            raise NoPredictionError(f"no prediction {prediction_id!r}")
         return self._record(row)
 
     def records(self, since: str = "") -> Iterator[Record]:
@@ -181,7 +185,7 @@ class PredictionStore:
             The number of the feedback.
 
         Raises:
-            StoreError: no such prediction.
+            NoPredictionError: no such prediction.
         """
         bundle = self.get(prediction_id).bundle
         at = now()

@@ -103,6 +103,11 @@ def test_bodies_that_are_no_object(text, message):
         parse_request(text)
 
 
+def test_a_request_written_out_reads_back_the_same():
+    request = parse_request({"age": 3, "sex": "F", "observed": ["HP:0001250"], "evidence": ["E_91"]})
+    assert parse_request(request.model_dump(mode="json", exclude_defaults=True)) == request
+
+
 def test_refusals_do_not_repeat_what_was_sent():
     with pytest.raises(RequestError) as error:
         parse_request({"age": "Erika Mustermann", "sex": "Erika Mustermann"})

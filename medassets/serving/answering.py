@@ -1,0 +1,134 @@
+"""One desk for all ways in: a request is answered, kept, and only then handed out.
+
+What belongs here: what the HTTP interface and the command line both offer, over one bundle and one store.
+What does not: HTTP itself (``http``) and how answers come about (``predictor``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medassets.knowledge.common_conditions import CommonKnowledge
+from medassets.serving.bundle import MANIFEST, BundleError, read_manifest
+from medassets.serving.predictor import Diagnoser
+from medassets.serving.provenance import Node, lineage
+from medassets.serving.requests import DiagnosisRequest, Feedback
+from medassets.serving.store import PredictionStore, Record
+from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
+
+#: Where an answer came from if no bento served it, for example on the command line.
+NO_BENTO = "none"
+
+
+class Desk:
+    """Answers requests and keeps what it answered.
+
+    Args:
+        diagnoser: over the current bundle.
+        store: keeps predictions.
+        bento: tag of the bento that serves.
+        bundles_dir: where earlier bundles are found, for the lineage of earlier answers.
+    """
+
+    def __init__(
+        self,
+        diagnoser: Diagnoser,
+        store: PredictionStore,
+        *,
+        bento: str = NO_BENTO,
+        bundles_dir: Path | None = None,
+    ) -> None:
+        self.diagnoser, self.store, self.bento = diagnoser, store, bento
+        self.bundles_dir = bundles_dir
+        findings = hpo_findings(diagnoser.rare.ontology) if diagnoser.rare else []
+        if diagnoser.common:
+            findings += evidence_findings(CommonKnowledge.bundled())
+        self.terms = TermIndex(findings)
+        self.model_card = diagnoser.model_card() | {"bento": bento}
+
+    def diagnose(self, request: DiagnosisRequest, *, actor: str = "anonymous") -> dict[str, Any]:
+        """Answer a request; the answer is on the disk before it is returned.
+
+        Raises:
+            RequestError: the request cannot be answered as it stands.
+            StoreError: the answer could not be kept, so it is not given.
+        """
+        answer: dict[str, Any] = plain(self.diagnoser.diagnose(request, bento=self.bento))
+        record = Record(
+            answer["prediction_id"], answer["at"], answer["versions"]["bundle"], self.bento,
+            request.model_dump(mode="json", exclude_defaults=True), answer,
+        )  # fmt: skip
+        self.store.append(record, actor=actor)
+        return answer
+
+    def next_questions(self, request: DiagnosisRequest, n: int = 1) -> dict[str, Any]:
+        """The next questions of the interview; nothing is kept.
+
+        Raises:
+            RequestError: an unknown code, or the bundle carries no interview.
+        """
+        found: dict[str, Any] = plain(self.diagnoser.next_questions(request, n))
+        return found
+
+    def prediction(self, prediction_id: str) -> Record:
+        """A prediction as kept.
+
+        Raises:
+            NoPredictionError: there is none.
+        """
+        return self.store.get(prediction_id)
+
+    def lineage(self, prediction_id: str) -> Node:
+        """The chain from a prediction to its sources.
+
+        Raises:
+            NoPredictionError: no such prediction.
+            BundleError: its bundle is gone.
+        """
+        record = self.store.get(prediction_id)
+        if record.bundle == self.diagnoser.bundle.version:
+            return lineage(record, self.diagnoser.bundle.manifest)
+        return stored_lineage(record, self.bundles_dir)
+
+    def feedback(self, feedback: Feedback, *, actor: str = "anonymous") -> dict[str, Any]:
+        """Keep a clinician's verdict.
+
+        Raises:
+            NoPredictionError: no such prediction.
+        """
+        number = self.store.add_feedback(
+            feedback.prediction_id, feedback.verdict, feedback.diagnosis, feedback.comment, actor=actor
+        )
+        return {"feedback_id": number, "prediction_id": feedback.prediction_id}
+
+
+def stored_lineage(record: Record, bundles_dir: Path | None) -> Node:
+    """The chain of a prediction whose bundle lies in ``bundles_dir``.
+
+    Raises:
+        BundleError: it does not lie there.
+    """
+    directory = None if bundles_dir is None else bundles_dir / record.bundle
+    if directory is None or not (directory / MANIFEST).is_file():
+        raise BundleError(f"bundle {record.bundle} of prediction {record.prediction_id} is not kept any more")
+    return lineage(record, read_manifest(directory))
+
+
+def plain(value: Any) -> Any:
+    """The same value with NumPy's numbers and arrays as Python's, so that JSON can carry it.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        raise ValueError(f"an answer holds {value}: every number of an answer is finite")
+    return value

@@ -1,0 +1,124 @@
+"""What the service answers: the fields of an answer and what each means.
+
+What belongs here: the answer's shape, as documented in the OpenAPI document. What does not: how the values
+come about (``predictor`` and the models' own predictors).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NOTICE = {
+    "en": "Decision support for health professionals: no diagnosis; the physician decides.",
+    "es": "Apoyo a la decisión para profesionales sanitarios: no es un diagnóstico; decide el médico.",
+}
+Confidence = Literal["high", "moderate", "low", "none"]
+
+
+class _Shape(BaseModel):
+    # Models may explain more than is promised here.
+    model_config = ConfigDict(extra="allow")
+
+
+class PhenotypeReason(_Shape):
+    """What one phenotype says for or against a disease (LIRICAL-like)."""
+
+    hpo_id: str
+    label: str
+    state: Literal["observed", "excluded"]
+    direction: Literal["for", "against"]
+    log_ratio: float = Field(description="natural logarithm of the likelihood ratio")
+
+
+class RareCandidate(_Shape):
+    """A rare disease of the differential."""
+
+    disease_id: str
+    name: str
+    probability: float
+    n_known_cases: int = Field(description="published cases of this disease that the bundle knows")
+    explanation: list[PhenotypeReason] = []
+
+
+class SimilarCase(_Shape):
+    """A published patient like this one."""
+
+    case_id: str
+    disease_id: str
+    disease: str
+    pmids: list[str]
+    similarity: float
+
+
+class RareAnswer(_Shape):
+    """Differential over rare diseases."""
+
+    candidates: list[RareCandidate]
+    confidence: Confidence
+    abstain: bool = Field(description="nothing that is known fits")
+    reason: str | None = Field(description="of the abstention")
+    similar_cases: list[SimilarCase] = []
+    look_for_next: list[dict[str, Any]] = Field(
+        default=[], description="phenotypes that would best separate the candidates"
+    )
+    conformal_set: list[str] | None = Field(default=None, description="disease ids")
+
+
+class CommonCandidate(_Shape):
+    """A common condition of the differential."""
+
+    condition: str
+    icd10: str | None
+    severity: int | None = Field(description="1 (most severe) to 5")
+    probability: float
+    explanation: list[dict[str, Any]] = []
+
+
+class CommonAnswer(_Shape):
+    """Differential over common conditions."""
+
+    candidates: list[CommonCandidate]
+    confidence: Confidence
+    abstain: bool
+    reason: str | None
+    conformal_set: list[str] | None = Field(description="holds the condition with the stated coverage")
+    coverage: float | None = Field(default=None, description="stated coverage of the set")
+    red_flags: list[Any] = Field(default=[], description="severe conditions that are still possible")
+
+
+class Mapped(_Shape):
+    """A finding that was read as another one."""
+
+    field: str
+    given: str
+    used: str
+    reason: str
+
+
+class Versions(_Shape):
+    """Everything that decided the answer."""
+
+    bundle: str
+    bento: str
+    models: dict[str, str]
+    data: dict[str, int | None] = Field(description="Delta version of each table")
+    hpo: str | None
+
+
+class Answer(_Shape):
+    """A differential with its reasons and its origin."""
+
+    prediction_id: str
+    at: str = Field(description="UTC, ISO 8601")
+    notice: str
+    rare: RareAnswer | None
+    common: CommonAnswer | None
+    not_answered: dict[str, str] = Field(description="why a part is null")
+    mapped: list[Mapped] = Field(description="findings that were read as others, none is dropped")
+    training_origin: dict[str, list[str]] = Field(
+        description="where the patients came from that the models learned from: "
+        "published_case, ddxplus, simulated, ctgan, ehr"
+    )
+    versions: Versions
