@@ -68,9 +68,7 @@ def table_checks(
     described = {**DESCRIPTIONS, **({rule.name: rule.description for rule in rules.rules} if rules else {})}
     names = list(dict.fromkeys(item.check for item in expectations))
     key = dg.AssetKey(spec.key.split("/"))
-    ins = {
-        name: dg.AssetIn(dg.AssetKey(path.split("/"))) for name, path in (rules.ins if rules else {}).items()
-    }
+    others = {name: dg.AssetKey(path.split("/")) for name, path in (rules.ins if rules else {}).items()}
 
     @dg.multi_asset_check(
         name=spec.key.replace("/", "_") + "_checks",
