@@ -6,13 +6,13 @@ format and what the mappings are used for (``medassets.knowledge.crosswalk``).
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from medassets.ingest.archives import zip_members
 from medassets.ingest.quarantine import IngestError, QuarantineRow
 from medassets.knowledge.crosswalk import Crosswalk, read_sssom
 
@@ -61,9 +61,4 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.suffix != ".zip":
         yield path.name, path.read_bytes()
     else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                for name in sorted(name for name in archive.namelist() if name.endswith(_SUFFIX)):
-                    yield name, archive.read(name)
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-            raise IngestError(f"{path}: the zip is corrupt: {error}") from error
+        yield from zip_members(path, _SUFFIX)

