@@ -1,0 +1,247 @@
+"""Why a model of common conditions answered as it did, by three methods, and how far they agree.
+
+What belongs here: exact SHAP values of trees, LIME, naive Bayes log-likelihood shares, their agreement, and
+the table of explained patients. What does not: the API's explanation, which is the last of the three and
+computed where it is served.
+
+Sources: Lundberg et al. (Nature Machine Intelligence 2020) for TreeSHAP, in log-odds of the explained
+condition; Ribeiro et al. (KDD 2016) for LIME, a local linear model of its probability. The third is the
+share of each answer in the log-likelihood ratio of the condition against the others, weighed by their
+posterior. The three answer different questions, so their agreement is measured, not assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from medassets.cohorts.schema import conform
+from medassets.evaluation.figures import EXPLANATIONS
+from medassets.features.answer_codes import AdditiveScores
+from medassets.features.common import ABSENT, PRESENT, UNKNOWN, EvidenceSpace
+
+FloatArray = NDArray[np.float64]
+ALL_PATIENTS = "all"
+SHAP, LIME, LIKELIHOOD = "shap", "lime", "likelihood"
+
+
+def tree_shap(
+    tree: Any, inputs: NDArray[np.floating], columns: NDArray[np.integer], n_features: int
+) -> FloatArray:
+    """Exact SHAP values of a tree model.
+
+    Args:
+        tree: an ``xgboost.Booster`` or a fitted scikit-learn forest.
+        inputs: (n, k) rows as the tree model reads them.
+        columns: (k,) column of the symptom matrix behind each input.
+        n_features: columns of the symptom matrix.
+
+    Returns:
+        (n, n_features, classes); zero for columns that the model does not read.
+
+    Raises:
+        ValueError: the explainer gave another shape than (n, k, classes).
+    """
+    import shap
+
+    values = np.asarray(shap.TreeExplainer(tree).shap_values(inputs))
+    if values.ndim != 3 or values.shape[:2] != inputs.shape:
+        raise ValueError(f"SHAP values of shape {values.shape} for {inputs.shape} inputs")
+    result = np.zeros((len(inputs), n_features, values.shape[2]))
+    result[:, np.asarray(columns)] = values
+    return result
+
+
+def lime_values(
+    predict: Callable[[NDArray[np.int8]], NDArray[np.floating]],
+    matrix: NDArray[np.int8],
+    background: NDArray[np.int8],
+    classes: NDArray[np.integer],
+    numeric: Sequence[int],
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+) -> FloatArray:
+    """LIME's local linear weights for one class of each row.
+
+    Args:
+        predict: rows of the symptom matrix in, (n, classes) probabilities out.
+        matrix: (n, f) rows to explain.
+        background: (m, f) rows whose answers the perturbations are drawn from.
+        classes: (n,) class explained in each row.
+        numeric: columns that are numbers (levels, age); all others are categories.
+        samples: perturbed rows for each explanation.
+        seed: of the perturbations.
+
+    Returns:
+        (n, f); zero for columns that never vary in the background.
+    """
+    from lime.lime_tabular import LimeTabularExplainer
+
+    varying = np.flatnonzero((background != background[:1]).any(0))
+    position = {int(column): i for i, column in enumerate(varying)}
+    categorical = [i for column, i in position.items() if column not in set(numeric)]
+    explainer = LimeTabularExplainer(
+        background[:, varying].astype(np.float64),
+        categorical_features=categorical,
+        discretize_continuous=False,
+        random_state=seed,
+    )
+    result = np.zeros(matrix.shape)
+    for i, (row, target) in enumerate(zip(matrix, classes, strict=True)):
+        # Columns without variation keep the row's own answer.
+        def perturbed(part: NDArray[np.floating], row: NDArray[np.int8] = row) -> NDArray[np.floating]:
+            full = np.repeat(row[None], len(part), axis=0)
+            full[:, varying] = np.clip(np.rint(part), -1, 120)
+            return predict(full)
+
+        explained = explainer.explain_instance(
+            row[varying].astype(np.float64),
+            perturbed,
+            labels=(int(target),),
+            num_features=len(varying),
+            num_samples=samples,
+        )
+        for column, weight in explained.as_map()[int(target)]:
+            # A numeric column's weight is a slope in units of its spread: its share is slope times distance.
+            own = int(varying[column])
+            scale = 1.0
+            if own in set(numeric):
+                scale = (row[own] - explainer.scaler.mean_[column]) / explainer.scaler.scale_[column]
+            result[i, own] = weight * scale
+    return result
+
+
+def likelihood_values(
+    scores: AdditiveScores, matrix: NDArray[np.int8], classes: NDArray[np.integer]
+) -> FloatArray:
+    """Share of each answer in the log-likelihood ratio of one class against the others.
+
+    Args:
+        scores: naive Bayes as look-up tables.
+        matrix: (n, f) rows of the symptom matrix.
+        classes: (n,) class explained in each row.
+
+    Returns:
+        (n, f) nats; above zero where the answer speaks for the class.
+    """
+    result = np.zeros(matrix.shape)
+    for i, (row, target) in enumerate(zip(matrix, classes, strict=True)):
+        shares = scores.contributions(row)
+        total = scores.bias + shares.sum(0)
+        total[target] = -np.inf
+        rivals = np.exp(total - total.max())
+        result[i] = shares[:, target] - shares @ (rivals / rivals.sum())
+    return result
+
+
+def agreement(
+    first: FloatArray, second: FloatArray, *, top: int = 10, within: NDArray[np.bool_] | None = None
+) -> dict[str, float | int]:
+    """How far two explanations of the same rows agree.
+
+    Args:
+        first, second: (n, f) contributions.
+        top: strongest contributions that are compared as sets.
+        within: (n, f) columns that count, or None for all.
+
+    Returns:
+        ``{"n", "rank_correlation", "top_overlap", "sign_agreement"}``, means over rows: Spearman's
+        correlation of the strengths over columns that either method uses, share of the ``top`` in common,
+        and share of those in common that point the same way. Rows without two used columns do not count.
+    """
+    from scipy.stats import spearmanr
+
+    correlations, overlaps, signs = [], [], []
+    for i, (a, b) in enumerate(zip(first, second, strict=True)):
+        used = (np.abs(a) > 1e-9) | (np.abs(b) > 1e-9)
+        if within is not None:
+            used &= within[i]
+        columns = np.flatnonzero(used)
+        if len(columns) < 2 or not np.ptp(np.abs(a[columns])) or not np.ptp(np.abs(b[columns])):
+            continue
+        correlations.append(float(spearmanr(np.abs(a[columns]), np.abs(b[columns])).statistic))
+        size = min(top, len(columns))
+        strongest = [set(columns[np.argsort(-np.abs(x[columns]), kind="stable")[:size]]) for x in (a, b)]
+        common = sorted(strongest[0] & strongest[1])
+        overlaps.append(len(common) / size)
+        if common:
+            signs.append(float((np.sign(a[common]) == np.sign(b[common])).mean()))
+    means = [float(np.mean(x)) if x else float("nan") for x in (correlations, overlaps, signs)]
+    names = ("rank_correlation", "top_overlap", "sign_agreement")
+    return {"n": len(correlations), **dict(zip(names, means, strict=True))}
+
+
+def explanation_table(
+    contributions: Mapping[str, FloatArray],
+    matrix: NDArray[np.int8],
+    classes: NDArray[np.integer],
+    patients: pa.Table,
+    space: EvidenceSpace,
+    conditions: Sequence[str],
+    *,
+    top: int = 10,
+) -> pa.Table:
+    """The strongest contributions of each method to each patient's class, and over all patients.
+
+    Args:
+        contributions: method to (n, f).
+        matrix: (n, f) rows explained.
+        classes: (n,) class explained in each row.
+        patients: the same rows of ``clinical/common_patients``.
+        space: names of the columns.
+        conditions: names of the classes.
+        top: contributions kept for each patient and method; the mean strength over the sample stands under
+            the patient ``all``.
+    """
+    ids, origins = patients.column("patient_id").to_pylist(), patients.column("origin").to_pylist()
+    rows: list[dict[str, Any]] = []
+    for method, values in contributions.items():
+        for i, (own, target) in enumerate(zip(values, classes, strict=True)):
+            for rank, column in enumerate(_strongest(own, top), start=1):
+                rows.append(
+                    {
+                        "patient_id": ids[i],
+                        "condition": conditions[target],
+                        "method": method,
+                        "rank": rank,
+                        "feature": space.names[column],
+                        "state": _state(int(matrix[i, column]), column, space),
+                        "contribution": float(own[column]),
+                        "origin": origins[i],
+                    }
+                )
+        strength = np.abs(values).mean(0)
+        for rank, column in enumerate(_strongest(strength, 2 * top), start=1):
+            rows.append(
+                {
+                    "patient_id": ALL_PATIENTS,
+                    "condition": ALL_PATIENTS,
+                    "method": method,
+                    "rank": rank,
+                    "feature": space.names[column],
+                    "state": f"mean strength of {len(values)} patients",
+                    "contribution": float(strength[column]),
+                    "origin": "+".join(sorted(set(origins))),
+                }
+            )
+    return conform(pa.Table.from_pylist(rows, schema=EXPLANATIONS.schema), EXPLANATIONS)
+
+
+def _strongest(values: FloatArray, top: int) -> list[int]:
+    order = np.argsort(-np.abs(values), kind="stable")[:top]
+    return [int(column) for column in order if abs(values[column]) > 0]
+
+
+def _state(answer: int, column: int, space: EvidenceSpace) -> str:
+    if answer == UNKNOWN:
+        return "unknown"
+    if column == space.sex:
+        return "M" if answer else "F"
+    if column >= space.levels.start:
+        return str(answer)
+    return {PRESENT: "present", ABSENT: "absent"}[answer]
