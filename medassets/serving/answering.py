@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from medassets.knowledge.common_conditions import CommonKnowledge
-from medassets.serving.bundle import MANIFEST, BundleError, read_manifest
+from medassets.serving.bundle import MANIFEST, BundleError, latest_bundle, read_manifest
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.provenance import Node, lineage
 from medassets.serving.requests import DiagnosisRequest, Feedback
 from medassets.serving.store import PredictionStore, Record
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
+from medassets.settings import Settings
 
 #: Where an answer came from if no bento served it, for example on the command line.
 NO_BENTO = "none"
@@ -103,6 +104,18 @@ class Desk:
             feedback.prediction_id, feedback.verdict, feedback.diagnosis, feedback.comment, actor=actor
         )
         return {"feedback_id": number, "prediction_id": feedback.prediction_id}
+
+
+def open_desk(settings: Settings, bundle_dir: Path | None = None, *, bento: str = NO_BENTO) -> Desk:
+    """The desk of this installation: the latest bundle, or the given one, and the installation's store.
+
+    Raises:
+        BundleError: there is no bundle, or it is not what its manifest says.
+        StoreError: the store cannot be opened.
+    """
+    diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
+    store = PredictionStore(settings.predictions_db)
+    return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir)
 
 
 def stored_lineage(record: Record, bundles_dir: Path | None) -> Node:

@@ -190,7 +190,7 @@ class Diagnoser:
         return found | {"notice": NOTICE[request.language], "versions": self._versions}
 
     def model_card(self) -> dict[str, Any]:
-        """What the bundle's models are, learned from what, measured how; with the written cards it carries."""
+        """What the bundle's models are, learned from what, measured how; with the cards that it carries."""
         manifest = self.bundle.manifest.model_dump(mode="json", exclude={"files"})
         cards: dict[str, Any] = {}
         if CARDS in self.bundle.manifest.parts:

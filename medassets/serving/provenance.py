@@ -95,8 +95,8 @@ def _model(model: ModelEntry, data: _Data) -> Node:
     version = model.registry_version or "unregistered"
     facts = _facts(model, {"name", "registry_version", "mlflow_run_id", "dagster_run_id", "trained_on"})
     trained_on = [data.node(asset) for asset in model.trained_on]
-    runs = {"mlflow_run_id": model.mlflow_run_id, "dagster_run_id": model.dagster_run_id}
-    runs = {name: value for name, value in runs.items() if value}
+    both = (("mlflow_run_id", model.mlflow_run_id), ("dagster_run_id", model.dagster_run_id))
+    runs = {name: value for name, value in both if value}
     if runs:
         trained_on = [Node("run", next(iter(runs.values())), runs, trained_on)]
     return Node("model", f"{model.name}@{version}", facts, trained_on)

@@ -1,0 +1,72 @@
+"""The diagnosis service as a bento: it opens the desk and mounts the HTTP interface of ``medassets``.
+
+What belongs here: how BentoML starts and watches the service. What does not: routes
+(``medassets.serving.http``) and answers (``medassets.serving.answering``).
+
+A built bento carries its bundle in the folder ``bundle`` beside this file; without it the installation's
+latest bundle is served. Where the bundle is not what its manifest says, the service stays up, not ready, and
+says why.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from pathlib import Path
+
+import bentoml
+
+from medassets.serving.answering import Desk, open_desk
+from medassets.serving.bundle import BundleError
+from medassets.serving.http import create_app
+from medassets.settings import Settings, switch_telemetry_off
+
+switch_telemetry_off()
+logger = logging.getLogger("medassets")
+
+BUNDLE = Path(__file__).parent / "bundle"
+
+
+class _Counter:
+    """Where the HTTP interface finds the desk, once it is open."""
+
+    desk: Desk | None = None
+    closed_because = "the service is starting"
+
+    def __call__(self) -> Desk:
+        if self.desk is None:
+            raise BundleError(self.closed_because)
+        return self.desk
+
+
+counter = _Counter()
+
+
+@bentoml.service(
+    name="diagnosis",
+    workers=1,
+    traffic={"timeout": 30},
+    # BentoML labels its metrics with whole paths, prediction ids included; those of medassets use the route.
+    metrics={"enabled": False},
+    # The access log would hold paths with prediction ids; the audit log is the record of who asked what.
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(create_app(counter), path="/")
+class Diagnosis:
+    """Differentials of common and rare diseases from one verified bundle."""
+
+    def __init__(self) -> None:
+        context = bentoml.server_context
+        tag = f"{context.bento_name}:{context.bento_version}" if context.bento_name else "none"
+        try:
+            counter.desk = open_desk(Settings(), BUNDLE if BUNDLE.is_dir() else None, bento=tag)
+        except BundleError as error:
+            counter.closed_because = str(error)
+            logger.error("not ready: %s", error)
+        # BentoML and the bundle leave a great many objects that live as long as the process. A full collection
+        # walks them all, for tens of milliseconds, in the middle of a request: that was the long tail.
+        gc.collect()
+        gc.freeze()
+
+    async def __is_ready__(self) -> bool:
+        return counter.desk is not None
