@@ -243,7 +243,7 @@ class _Findings:
             if branch in self._ontology.index:
                 least[:-1] = np.maximum(least[:-1], self._ontology.under(branch) * years)
         required = least[self._term]
-        rows = np.flatnonzero(self._observed & (self._age < required * YEAR))
+        rows = np.flatnonzero(self._observed & (required > 0) & (self._age < required * YEAR))
         return self._mark(
             rows, TERM_FITS_AGE,
             lambda i: f"{self._name(int(self._term[i]))} at {self._age[i] / YEAR:.2f} years, "

@@ -113,10 +113,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.suffix == ".json":
         yield path.name, path.read_bytes()
     else:
-        found = 0
-        for found, member in enumerate(zip_members(path, ".json"), 1):
+        n = 0
+        for member in zip_members(path, ".json"):
+            n += 1
             yield member
-        if not found:
+        if not n:
             raise IngestError(f"{path}: the archive holds no phenopacket (*.json)")
 
 

@@ -43,9 +43,10 @@ def test_good_rows(tmp_path: Path, small: Ontology) -> None:
     rows = table.to_pylist()
     assert len(rows) == len(HPOA_ROWS)
     assert rows[0] == {
-        "disease_id": "OMIM:900001", "name": "Wobble disease", "hpo_id": "HP:9000011", "source_hpo_id": "HP:9000011",
-        "qualifier": None, "frequency": 0.75, "n_patients": 4, "references": ["PMID:1", "PMID:2"], "evidence": "PCS",
-        "onset": None, "sex": None, "modifier": [], "aspect": "P",
+        "disease_id": "OMIM:900001", "name": "Wobble disease", "hpo_id": "HP:9000011",
+        "source_hpo_id": "HP:9000011", "qualifier": None, "frequency": 0.75, "n_patients": 4,
+        "references": ["PMID:1", "PMID:2"], "evidence": "PCS", "onset": None, "sex": None, "modifier": [],
+        "aspect": "P",
     }  # fmt: skip
     assert (rows[1]["frequency"], rows[1]["onset"]) == (0.9, "HP:0003577")
     assert (rows[2]["qualifier"], rows[2]["frequency"]) == ("NOT", 0.0)
