@@ -147,7 +147,7 @@ HPOA_ROWS = (
     "OMIM:900001\tWobble disease\t\tHP:9000020\tPMID:1\tPCS\tHP:0003577\tHP:0040281\t\t\tP\tme",
     "OMIM:900001\tWobble disease\tNOT\tHP:9000021\tPMID:3\tTAS\t\t\t\t\tP\tme",
     "OMIM:900001\tWobble disease\t\tHP:0003581\tPMID:1\tTAS\t\t\t\t\tC\tme",
-    "ORPHA:91\tWobble disease of Orphanet\t\tHP:9000912\tORPHA:91\tTAS\t\t50%\tMALE\tHP:0003577;HP:0003581\tP\tme",
+    "ORPHA:91\tWobble of Orphanet\t\tHP:9000912\tORPHA:91\tTAS\t\t50%\tMALE\tHP:0003577;HP:0003581\tP\tme",
     "OMIM:900002\tHeart disease\t\tHP:9000021\tOMIM:900002\tIEA\t\t\t\t\tP\tme",
     "OMIM:900002\tHeart disease\t\tHP:0001475\tOMIM:900002\tIEA\t\t\t\t\tI\tme",
 )

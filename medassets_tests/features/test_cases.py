@@ -119,6 +119,7 @@ def test_fields_of_different_length_are_refused() -> None:
 
 
 def test_the_serving_path_loads_nothing_heavy() -> None:
-    code = "import sys, medassets.features.cases; print({'torch', 'pandas', 'polars', 'sklearn'} & set(sys.modules))"
+    heavy = "{'torch', 'pandas', 'polars', 'sklearn'}"
+    code = f"import sys, medassets.features.cases; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
