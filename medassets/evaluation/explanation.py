@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from medassets.cohorts.schema import conform
-from medassets.evaluation.figures import EXPLANATIONS
+from medassets.evaluation.figures import EXPLANATIONS, OVERALL, Figure, number, origin_of
 from medassets.features.answer_codes import AdditiveScores
 from medassets.features.common import ABSENT, PRESENT, UNKNOWN, EvidenceSpace
 
@@ -30,7 +30,13 @@ SHAP, LIME, LIKELIHOOD = "shap", "lime", "likelihood"
 
 
 def tree_shap(
-    tree: Any, inputs: NDArray[np.floating], columns: NDArray[np.integer], n_features: int
+    tree: Any,
+    inputs: NDArray[np.floating],
+    columns: NDArray[np.integer],
+    n_features: int,
+    *,
+    classes: NDArray[np.integer] | None = None,
+    n_classes: int | None = None,
 ) -> FloatArray:
     """Exact SHAP values of a tree model.
 
@@ -39,20 +45,23 @@ def tree_shap(
         inputs: (n, k) rows as the tree model reads them.
         columns: (k,) column of the symptom matrix behind each input.
         n_features: columns of the symptom matrix.
+        classes: class of each of the model's outputs where it does not have all (a forest's ``classes_``).
+        n_classes: classes in all, needed with ``classes``.
 
     Returns:
         (n, n_features, classes); zero for columns that the model does not read.
 
     Raises:
-        ValueError: the explainer gave another shape than (n, k, classes).
+        ValueError: the explainer gave another shape than (n, k, outputs).
     """
     import shap
 
     values = np.asarray(shap.TreeExplainer(tree).shap_values(inputs))
     if values.ndim != 3 or values.shape[:2] != inputs.shape:
         raise ValueError(f"SHAP values of shape {values.shape} for {inputs.shape} inputs")
-    result = np.zeros((len(inputs), n_features, values.shape[2]))
-    result[:, np.asarray(columns)] = values
+    outputs = np.arange(values.shape[2]) if classes is None else np.asarray(classes)
+    result = np.zeros((len(inputs), n_features, n_classes or len(outputs)))
+    result[np.ix_(np.arange(len(inputs)), np.asarray(columns), outputs)] = values
     return result
 
 
@@ -137,6 +146,22 @@ def likelihood_values(
         rivals = np.exp(total - total.max())
         result[i] = shares[:, target] - shares @ (rivals / rivals.sum())
     return result
+
+
+def evidence_totals(values: FloatArray, space: EvidenceSpace) -> FloatArray:
+    """Add the columns of one evidence (yes/no, its values, its level), as a person reads an explanation.
+
+    Args:
+        values: (n, f) contributions of columns.
+        space: the columns.
+
+    Returns:
+        (n, q + 2): one column an evidence, then age and sex.
+    """
+    totals = values[:, space.base].copy()
+    for j, detail in enumerate(space.details):
+        totals[:, j] += values[:, detail].sum(1)
+    return np.hstack([totals, values[:, [space.age, space.sex]]])
 
 
 def agreement(
@@ -245,3 +270,65 @@ def _state(answer: int, column: int, space: EvidenceSpace) -> str:
     if column >= space.levels.start:
         return str(answer)
     return {PRESENT: "present", ABSENT: "absent"}[answer]
+
+
+def explain_sample(
+    tree: Any,
+    columns: NDArray[np.integer],
+    predict: Callable[[NDArray[np.int8]], NDArray[np.floating]],
+    scores: AdditiveScores,
+    patients: pa.Table,
+    background: NDArray[np.int8],
+    space: EvidenceSpace,
+    conditions: Sequence[str],
+    *,
+    sample: int = 60,
+    lime_sample: int = 20,
+    seed: int = 0,
+) -> tuple[pa.Table, list[Figure]]:
+    """Explain the leading condition of a sample of patients by all methods, and measure their agreement.
+
+    Args:
+        tree: the ensemble's booster or forest with all classes.
+        columns: (k,) columns of the symptom matrix that it reads.
+        predict: the ensemble; its leading condition is what is explained, and LIME looks at it.
+        scores: naive Bayes of the ensemble, the explanation that the API gives.
+        patients: rows of ``clinical/common_patients`` that were not trained on.
+        background: (m, f) training rows for LIME.
+        space: columns of the symptom matrix.
+        conditions: class names.
+        sample: patients explained, drawn with ``seed``.
+        lime_sample: how many of them by LIME too, which is slow.
+        seed: of the draw and of LIME.
+
+    Returns:
+        A table ``evaluation/explanations`` and the agreement of each pair of methods, evidence by evidence.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(patients.num_rows)[:sample])
+    patients = patients.take(pa.array(chosen))
+    matrix = space.encode_table(patients)
+    classes = np.asarray(predict(matrix)).argmax(1)
+    rows, few = np.arange(len(matrix)), slice(0, lime_sample)
+    inputs = matrix[:, np.asarray(columns)].astype(np.float32)
+    shap_values = tree_shap(tree, inputs, columns, space.n_features)[rows, :, classes]
+    numeric = range(space.levels.start, space.age + 1)
+    lime = lime_values(predict, matrix[few], background, classes[few], numeric, seed=seed)
+    values = {SHAP: shap_values, LIKELIHOOD: likelihood_values(scores, matrix, classes)}
+    tables = [
+        explanation_table(values, matrix, classes, patients, space, conditions),
+        explanation_table(
+            {LIME: lime}, matrix[few], classes[few], patients.slice(0, len(lime)), space, conditions
+        ),
+    ]
+    totals = {name: evidence_totals(v, space) for name, v in (*values.items(), (LIME, lime))}
+    origin, figures = origin_of(patients), []
+    for first, second in ((SHAP, LIKELIHOOD), (SHAP, LIME), (LIKELIHOOD, LIME)):
+        shared = min(len(totals[first]), len(totals[second]))
+        found = agreement(totals[first][:shared], totals[second][:shared])
+        n = int(found.pop("n"))
+        figures += [
+            Figure(f"{first} and {second}", OVERALL, name, number(value), None, None, n, origin)
+            for name, value in found.items()
+        ]
+    return pa.concat_tables(tables), figures

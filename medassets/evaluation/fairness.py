@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from medassets.evaluation.figures import FAIRNESS_REPORT, OVERALL, Figure, Finding, figure_table
+from medassets.evaluation.figures import FAIRNESS_REPORT, OVERALL, Figure, Finding, figure_table, number
 from medassets.evaluation.metrics import ece
 from medassets.evaluation.safety import missed
 
@@ -120,7 +120,7 @@ def fairness_report(
                 )
                 counted = int(base[name][members].sum())
                 low, high = _basic_interval(statistic[name], members, float(value), resamples, seed)
-                figures.append(Figure(model, group, name, _number(value), low, high, counted, origin))
+                figures.append(Figure(model, group, name, number(value), low, high, counted, origin))
     return figure_table(figures, FAIRNESS_REPORT)
 
 
@@ -188,7 +188,3 @@ def _basic_interval(
         return None, None
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(np.clip(2 * value - high, 0, 1)), float(np.clip(2 * value - low, 0, 1))
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

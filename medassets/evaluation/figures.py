@@ -10,6 +10,7 @@ origin of those rows, so that simulated patients are not mistaken for others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -175,6 +176,11 @@ def figures_of(
         low, high = intervals.get(name) or (None, None)
         figures.append(Figure(model, group, name, metrics.get(name), low, high, int(metrics["n"]), origin))
     return figures
+
+
+def number(value: float) -> float | None:
+    """A plain number, or None where there is none (NaN): tables keep null apart from not-a-number."""
+    return None if math.isnan(value) else float(value)
 
 
 def origin_of(table: pa.Table) -> str:

@@ -71,6 +71,11 @@ LIMITS = {
     ),
 }
 
+MISSING_DATA = {
+    "common": "An unknown answer is a value of its own, kept apart from absent; see the robustness figures.",
+    "rare": "A phenotype that is not mentioned is unknown; only explicitly excluded ones count as absent.",
+}
+
 
 @dataclass(frozen=True)
 class DataSource:
@@ -173,10 +178,6 @@ def build_card(
     """
     if kind not in INTENDED_USE:
         raise ValueError(f"no card for kind {kind!r}; allowed: {', '.join(INTENDED_USE)}")
-    default = {
-        "common": "An unknown answer is a value of its own, kept apart from absent; see the robustness figures.",
-        "rare": "A phenotype that is not mentioned is unknown; only explicitly excluded ones count as absent.",
-    }
     own = _rows_of(figures, model)
     for row in own:
         if not row.get("origin"):
@@ -194,7 +195,7 @@ def build_card(
         subgroups=[row for row in _rows_of(subgroups, model) if row["group"] != OVERALL],
         findings={k: {"passed": f.passed, "message": f.message} for k, f in (findings or {}).items()},
         limits=(*LIMITS[kind], *limits),
-        missing_data=missing_data or default[kind],
+        missing_data=missing_data or MISSING_DATA[kind],
         images=dict(images or {}),
     )
 

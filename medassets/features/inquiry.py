@@ -205,7 +205,8 @@ class InquiryEngine:
             for column, parent in enumerate(parents):
                 gain[:, parent] = np.maximum(gain[:, parent], two_steps[:, column])
         gain[(known != OPEN) | ~tables.askable] = -1
-        return gain
+        # The same person gets the same question alone and in a batch, where sums are rounded otherwise.
+        return np.round(gain, 9)
 
     def choose(self, interview: Interview, information: FloatArray) -> tuple[IntArray, NDArray[np.bool_]]:
         """Pick the next question of each person.
