@@ -1,10 +1,11 @@
-"""Ingest a million patients in DDXPlus format to features/common_features, and compare with the plain pandas way.
+"""Ingest a million patients in DDXPlus format to features/common_features; compare with plain pandas.
 
 Usage: python benchmarks/ingest_ddxplus_million.py [--rows 1000000] [--keep FOLDER]
 
-The file is simulated from the reference table (values drawn, differentials from naive Bayes), zipped like the release.
-Measured in a process of its own: zip to Delta, with every check. The alternative, on the first 20,000 rows of the same
-file in the same run: ``pandas.read_csv``, ``ast.literal_eval`` for each list, and scikit-learn's ``MultiLabelBinarizer``.
+The file is simulated from the reference table (values drawn, differentials from naive Bayes), zipped like the
+release. Measured in a process of its own: zip to Delta, with every check. The alternative, on the first
+20,000 rows of the same file in the same run: ``pandas.read_csv``, ``ast.literal_eval`` for each list, and
+scikit-learn's ``MultiLabelBinarizer``.
 """
 
 from __future__ import annotations
@@ -33,19 +34,26 @@ def write_file(path: Path, rows: int, seed: int = 1) -> None:
     space = EvidenceSpace.from_knowledge(knowledge)
     chance = np.clip(knowledge.probability[:, knowledge.measured], 1e-3, 1 - 1e-3)
     names = np.array(knowledge.condition_names)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(
-        "release_train_patients", "w", force_zip64=True
-    ) as stream:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("release_train_patients", "w", force_zip64=True) as stream,
+    ):
         stream.write(COLUMNS.encode())
         for start in range(0, rows, 50_000):
-            patients = simulate(knowledge, total=min(50_000, rows - start), seed=seed + start, draw_values=True)
-            x = (space.encode_table(patients)[:, space.base] == PRESENT)[:, knowledge.measured].astype(np.float64)
+            patients = simulate(
+                knowledge, total=min(50_000, rows - start), seed=seed + start, draw_values=True
+            )
+            x = (space.encode_table(patients)[:, space.base] == PRESENT)[:, knowledge.measured].astype(
+                np.float64
+            )
             score = x @ np.log(chance).T + (1 - x) @ np.log(1 - chance).T + np.log(knowledge.prior)
             posterior = np.exp(score - score.max(axis=1, keepdims=True))
             posterior /= posterior.sum(axis=1, keepdims=True)
             order = np.argsort(-posterior, axis=1)[:, :8]
             lines = []
-            for i, row in enumerate(patients.select(["age", "sex", "condition", "evidence", "initial_evidence"]).to_pylist()):
+            for i, row in enumerate(
+                patients.select(["age", "sex", "condition", "evidence", "initial_evidence"]).to_pylist()
+            ):
                 pairs = [[str(names[j]), float(posterior[i, j])] for j in order[i]]
                 lines.append(
                     f'{row["age"]},"{pairs}",{row["sex"]},{row["condition"]},"{row["evidence"]}",{row["initial_evidence"]}\r\n'
@@ -103,7 +111,9 @@ def alternative(path: Path, rows: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="keep the file here and use it again")
     arguments = parser.parse_args()

@@ -1,17 +1,19 @@
 """Simulated patients with common conditions, and the masking of answers that robustness is measured with.
 
 What belongs here: drawing patients from the reference table (``CommonKnowledge``), every row with
-``origin = simulated``, and hiding or falsifying answers of any ``clinical/common_patients`` table. What does not:
-synthetic patients learned from records (CTGAN) and rare-disease cases.
+``origin = simulated``, and hiding or falsifying answers of any ``clinical/common_patients`` table. What does
+not: synthetic patients learned from records (CTGAN) and rare-disease cases.
 
-Method: evidences are independent given the condition, as in naive Bayes, except that a detail (place of the pain)
+Method: evidences are independent given the condition, as in naive Bayes, except that a detail (place of the
+    pain)
 is there only if its question (pain) is. The table has no ages, sexes, values or differentials, so:
 
-- age follows the WHO World Standard Population (Ahmad et al. 2001, five-year bands) and sex is even, for every
+- age follows the WHO World Standard Population (Ahmad et al. 2001, five-year bands) and sex is even, for
+  every
   condition alike: neither says anything about the condition;
 - evidences of one sex are absent in the other and proportionally more frequent in theirs;
-- a categorical or multi-choice evidence is named bare (``E_55``: present, value not known), or with an evenly drawn
-  value on request (``draw_values``): the values then say nothing about the condition;
+- a categorical or multi-choice evidence is named bare (``E_55``: present, value not known), or with an evenly
+  drawn value on request (``draw_values``): the values then say nothing about the condition;
 - differentials are null.
 """
 
@@ -105,10 +107,10 @@ def mask(
 ) -> pa.Table:
     """Hide and falsify answers of any patients, for robustness reports.
 
-    Each yes/no answer is turned round with chance ``wrong_rate``; a positive categorical answer is denied with that
-    chance, and a denied one whose question applies becomes present, value not known. Then each answer is hidden with
-    chance ``unknown_rate``. Details under a hidden question are hidden, under a denied question absent. Values that
-    are neither hidden nor denied stay as they were.
+    Each yes/no answer is turned round with chance ``wrong_rate``; a positive categorical answer is denied
+    with that chance, and a denied one whose question applies becomes present, value not known. Then each
+    answer is hidden with chance ``unknown_rate``. Details under a hidden question are hidden, under a denied
+    question absent. Values that are neither hidden nor denied stay as they were.
 
     Args:
         patients: rows of ``clinical/common_patients``.
@@ -135,7 +137,9 @@ def mask(
     state = _falsify(knowledge, np.where(hidden, 0, state).astype(np.int8), wrong_rate, rng, keep=initial)
     state[hidden] = -1
     state = _hide(knowledge, state, unknown_rate, rng, keep=initial)
-    kept = {name: patients.column(name) for name in patients.column_names if name not in ("evidence", "unknown")}
+    kept = {
+        name: patients.column(name) for name in patients.column_names if name not in ("evidence", "unknown")
+    }
     return _patients(knowledge, kept, state, values)
 
 
@@ -274,7 +278,8 @@ def _read_state(knowledge: CommonKnowledge, patients: pa.Table) -> tuple[np.ndar
     split = [name.partition(VALUE_SEPARATOR) for name in names]
     columns = np.array([knowledge.evidence_index[base] for base, _, _ in split], dtype=np.int64)
     positive = np.array(
-        [v != knowledge.evidences[c].default or not v for (_, _, v), c in zip(split, columns, strict=True)], dtype=bool
+        [v != knowledge.evidences[c].default or not v for (_, _, v), c in zip(split, columns, strict=True)],
+        dtype=bool,
     )
     valued = np.array([bool(value) for _, _, value in split], dtype=bool) & positive
     present = positive[numbers]
@@ -289,7 +294,11 @@ def _read_state(knowledge: CommonKnowledge, patients: pa.Table) -> tuple[np.ndar
 def _entries(patients: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     column = patients.column(name).combine_chunks()
     entries = pc.list_flatten(column).dictionary_encode()
-    return pc.list_parent_indices(column).to_numpy(), entries.indices.to_numpy(), entries.dictionary.to_pylist()
+    return (
+        pc.list_parent_indices(column).to_numpy(),
+        entries.indices.to_numpy(),
+        entries.dictionary.to_pylist(),
+    )
 
 
 def _patients(
@@ -315,6 +324,10 @@ def _patients(
     columns["evidence"] = list_column(row, number, names, count)
     hidden_row, hidden_column = np.nonzero(state == -1)
     columns["unknown"] = list_column(hidden_row, hidden_column, knowledge.codes, count)
-    for name, kind in (("differential", COMMON_PATIENTS.schema.field("differential").type), ("source_file", pa.string()), ("source_row", pa.int64())):
+    for name, kind in (
+        ("differential", COMMON_PATIENTS.schema.field("differential").type),
+        ("source_file", pa.string()),
+        ("source_row", pa.int64()),
+    ):
         columns.setdefault(name, pa.nulls(count, kind))
     return conform(with_completeness(pa.table(columns), len(names[: len(knowledge.codes)])), COMMON_PATIENTS)

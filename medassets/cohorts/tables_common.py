@@ -16,10 +16,16 @@ _PATIENT_COLUMNS = {
     "unknown": ("base codes of evidences with no answer; what is named in neither list is absent", True),
     "initial_evidence": ("base code of the complaint that the consultation began with", False),
     "differential": ("the source's differential with probabilities; empty where it has none", False),
-    "completeness": ("share of expected fields that are filled: age, sex, initial evidence, each answer", True),
+    "completeness": (
+        "share of expected fields that are filled: age, sex, initial evidence, each answer",
+        True,
+    ),
     "complete_enough": ("whether completeness reaches 0.7; rows below are kept", True),
     "origin": ("ddxplus (a benchmark synthesized by its authors), simulated, ctgan or ehr", True),
-    "source_file": ("file (and member of an archive) that the row was read from; empty for simulated rows", False),
+    "source_file": (
+        "file (and member of an archive) that the row was read from; empty for simulated rows",
+        False,
+    ),
     "source_row": ("row in that file, the first after the header being 1; empty for simulated rows", False),
 }
 
@@ -27,7 +33,12 @@ COMMON_PATIENTS = Table(
     key="clinical/common_patients",
     schema=pa.schema(
         [
-            column(field.name, field.type, _PATIENT_COLUMNS[field.name][0], required=_PATIENT_COLUMNS[field.name][1])
+            column(
+                field.name,
+                field.type,
+                _PATIENT_COLUMNS[field.name][0],
+                required=_PATIENT_COLUMNS[field.name][1],
+            )
             for field in PATIENT_SCHEMA
         ]
     ),

@@ -1,7 +1,8 @@
 """Which answers about a person are legal, and which contradict each other.
 
-What belongs here: the form of an evidence without its wording, the check of answers, and the codes of age and sex.
-What does not: columns of the symptom matrix (``medassets.features.common``). On the serving path: numpy only.
+What belongs here: the form of an evidence without its wording, the check of answers, and the codes of age and
+sex. What does not: columns of the symptom matrix (``medassets.features.common``). On the serving path: numpy
+only.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ SEX_CODES = {"M": 1, "F": 0, "unknown": UNKNOWN}
 
 
 class EvidenceError(ValueError):
-    """An answer that cannot be used; ``field``, ``value`` and ``allowed`` say which, and what would be accepted."""
+    """An answer that cannot be used; ``field``, ``value`` and ``allowed`` say which, and what would be
+    accepted.
+    """
 
-    def __init__(self, field: str, value: object, reason: str, allowed: str = "", row: int | None = None) -> None:
+    def __init__(
+        self, field: str, value: object, reason: str, allowed: str = "", row: int | None = None
+    ) -> None:
         place = field if row is None else f"row {row}: {field}"
         super().__init__(f"{place}: {value!r}: {reason}" + (f"; {allowed}" if allowed else ""))
         self.field, self.value, self.reason, self.allowed, self.row = field, value, reason, allowed, row
@@ -78,18 +83,26 @@ class AnswerRules:
             raise EvidenceError(field, answer, "unknown evidence", hint, row)
         shape = self.by_code[base]
         if shape.type == "B" or not separator:
-            raise EvidenceError(field, answer, f"{base} is a yes/no evidence and takes no value", f"use {base}", row)
+            raise EvidenceError(
+                field, answer, f"{base} is a yes/no evidence and takes no value", f"use {base}", row
+            )
         near = difflib.get_close_matches(value, shape.values, n=3, cutoff=0.5) or list(shape.values[:12])
-        raise EvidenceError(field, answer, f"{base} has no value {value!r}", f"near matches: {', '.join(near)}", row)
+        raise EvidenceError(
+            field, answer, f"{base} has no value {value!r}", f"near matches: {', '.join(near)}", row
+        )
 
     def validate(
-        self, evidence: Iterable[str], unknown: Iterable[str] = (), absent: Iterable[str] = (), row: int | None = None
+        self,
+        evidence: Iterable[str],
+        unknown: Iterable[str] = (),
+        absent: Iterable[str] = (),
+        row: int | None = None,
     ) -> None:
         """Check the answers of one person.
 
         Raises:
-            EvidenceError: an unknown name or value, two values where one is allowed, the same evidence both present and
-                absent or unknown, or a detail of an evidence that is said to be absent.
+            EvidenceError: an unknown name or value, two values where one is allowed, the same evidence both
+                present and absent or unknown, or a detail of an evidence that is said to be absent.
         """
         present: dict[str, set[str]] = {}
         for answer in evidence:
@@ -100,7 +113,9 @@ class AnswerRules:
             shape = self.by_code[base]
             named = given - {""}
             if (shape.type == "C" and len(named) > 1) or (shape.default in named and len(named) > 1):
-                raise EvidenceError("evidence", sorted(named), f"{base} has values that exclude each other", row=row)
+                raise EvidenceError(
+                    "evidence", sorted(named), f"{base} has values that exclude each other", row=row
+                )
         denied = set(absent)
         for answer in denied:
             self.check_code(answer, "absent", row)
@@ -109,7 +124,9 @@ class AnswerRules:
         for code in unknown:
             if code not in self.by_code:
                 self.check_code(code, "unknown", row)
-                raise EvidenceError("unknown", code, "a single value cannot be unknown", "use the base code", row)
+                raise EvidenceError(
+                    "unknown", code, "a single value cannot be unknown", "use the base code", row
+                )
             if code in present or code in denied:
                 where = "present" if code in present else "absent"
                 raise EvidenceError("unknown", code, f"both unknown and {where}", row=row)
@@ -117,9 +134,13 @@ class AnswerRules:
             shape = self.by_code[base]
             positive = given - {shape.default}
             if positive and base in denied:
-                raise EvidenceError("absent", base, f"absent, but a value of it is present: {sorted(given)}", row=row)
+                raise EvidenceError(
+                    "absent", base, f"absent, but a value of it is present: {sorted(given)}", row=row
+                )
             if positive and shape.parent in denied:
-                raise EvidenceError("absent", shape.parent, f"absent, but its detail {base} is present", row=row)
+                raise EvidenceError(
+                    "absent", shape.parent, f"absent, but its detail {base} is present", row=row
+                )
 
 
 def encode_age(ages: Sequence[float | None] | np.ndarray) -> np.ndarray:
@@ -131,7 +152,9 @@ def encode_age(ages: Sequence[float | None] | np.ndarray) -> np.ndarray:
     years = np.array([np.nan if age is None else age for age in ages], dtype=np.float64)
     wrong = np.flatnonzero((years < 0) | (years > MAX_AGE))
     if len(wrong):
-        raise EvidenceError("age", float(years[wrong[0]]), "impossible age", f"0 to {MAX_AGE} years", int(wrong[0]))
+        raise EvidenceError(
+            "age", float(years[wrong[0]]), "impossible age", f"0 to {MAX_AGE} years", int(wrong[0])
+        )
     return np.where(np.isnan(years), UNKNOWN, np.minimum(years, AGE_CEILING)).astype(np.int8)
 
 

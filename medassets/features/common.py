@@ -1,14 +1,15 @@
 """The symptom matrix: answers of a person as numbers, with "unknown" kept apart from "absent".
 
-What belongs here: the columns (``EvidenceSpace``) and the encoding of one person and of tables. The check of answers
-is in ``answers``, the table ``features/common_features`` in ``common_features``. What does not: imputation, selection and scaling, which travel with
-a model. This module is on the serving path: numpy and pyarrow only.
+What belongs here: the columns (``EvidenceSpace``) and the encoding of one person and of tables. The check of
+answers is in ``answers``, the table ``features/common_features`` in ``common_features``. What does not:
+imputation, selection and scaling, which travel with a model. This module is on the serving path: numpy and
+pyarrow only.
 
-Columns, in order: one for each base evidence (1 present, 0 absent, -1 unknown), one for each non-default value of
-categorical and multi-choice evidences, one level (0, 1, 2, ...; -1 unknown) for each ordinal evidence, then age in
-years and sex (1 male, 0 female; -1 unknown). As in DDXPlus, an evidence that is not named is absent, and the default
-value of a categorical evidence ("nowhere", "no") means absent. A bare categorical code (``E_55``) means present
-with its value unknown.
+Columns, in order: one for each base evidence (1 present, 0 absent, -1 unknown), one for each non-default
+value of categorical and multi-choice evidences, one level (0, 1, 2, ...; -1 unknown) for each ordinal
+evidence, then age in years and sex (1 male, 0 female; -1 unknown). As in DDXPlus, an evidence that is not
+named is absent, and the default value of a categorical evidence ("nowhere", "no") means absent. A bare
+categorical code (``E_55``) means present with its value unknown.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ class EvidenceSpace(AnswerRules):
         return cls(
             tuple(
                 EvidenceShape(
-                    e.code, e.type, e.default, e.parent if e.parent in codes else None, e.value_codes, e.ordinal
+                    e.code,
+                    e.type,
+                    e.default,
+                    e.parent if e.parent in codes else None,
+                    e.value_codes,
+                    e.ordinal,
                 )
                 for e in knowledge.evidences
             )
@@ -77,7 +83,9 @@ class EvidenceSpace(AnswerRules):
     def names(self) -> list[str]:
         """Names of all columns, ``age`` and ``sex`` last."""
         value_names = [
-            f"{shape.code}{VALUE_SEPARATOR}{value}" for shape in self.shapes for value in _value_columns(shape)
+            f"{shape.code}{VALUE_SEPARATOR}{value}"
+            for shape in self.shapes
+            for value in _value_columns(shape)
         ]
         levels = [f"{shape.code}{LEVEL}" for shape in self.shapes if shape.ordinal]
         return [*self.codes, *value_names, *levels, "age", "sex"]
@@ -140,7 +148,8 @@ class EvidenceSpace(AnswerRules):
     def answers(self) -> dict[str, tuple[int, int, int]]:
         """Legal answers: name -> (base column or -1, detail column or -1, level).
 
-        The default answer has base column -1: it says that the evidence is absent; its level then holds the column.
+        The default answer has base column -1: it says that the evidence is absent; its level then holds the
+        column.
         """
         legal: dict[str, tuple[int, int, int]] = {}
         for column, shape in enumerate(self.shapes):
@@ -267,20 +276,23 @@ class EvidenceSpace(AnswerRules):
         clash = np.flatnonzero(matrix[rows, np.where(base < 0, level, base)] == UNKNOWN)
         if len(clash):
             first = clash[0]
-            raise EvidenceError("unknown", names[codes[first]], "both present and unknown", row=int(rows[first]))
+            raise EvidenceError(
+                "unknown", names[codes[first]], "both present and unknown", row=int(rows[first])
+            )
         present = base >= 0
         matrix[rows[present], base[present]] = PRESENT
-        for number in np.flatnonzero((lookup[:, 0] >= 0) & (lookup[:, 1] < 0)):  # values that nobody asked for
-            matrix[rows[codes == number], self.details[lookup[number, 0]]] = UNKNOWN
+        bare = (lookup[:, 0] >= 0) & (lookup[:, 1] < 0)
+        for name_number in np.flatnonzero(bare):  # their values are not known
+            matrix[rows[codes == name_number], self.details[lookup[name_number, 0]]] = UNKNOWN
         valued = detail >= 0
-        for number in np.unique(base[valued]):
-            columns, where = self.details[number], rows[valued & (base == number)]
+        for column in np.unique(base[valued]):
+            columns, where = self.details[column], rows[valued & (base == column)]
             if (matrix[where, columns.start] == UNKNOWN).any():
                 matrix[where, columns] = ABSENT
         matrix[rows[valued], detail[valued]] = level[valued]
 
     def _propagate(self, matrix: np.ndarray) -> None:
-        """A present detail makes its parent present; under an unknown or absent parent a detail is the same."""
+        """A present detail makes its parent present; other details follow an unknown or absent parent."""
         for child in np.flatnonzero(self.parents >= 0):
             parent = self.parents[child]
             present = matrix[:, child] == PRESENT
@@ -297,7 +309,7 @@ def _value_columns(shape: EvidenceShape) -> list[str]:
 
 
 def _flatten(column: pa.Array | pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return (row of each entry, number of each entry's name, names) of a list<string> column; null is empty."""
+    """Return (row, number of the name) of each entry of a list<string> column, and the names."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     encoded = pc.list_flatten(array).dictionary_encode()
     rows = pc.list_parent_indices(array).to_numpy()

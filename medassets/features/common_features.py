@@ -1,11 +1,12 @@
 """The table ``features/common_features``: the symptom matrix as a data team reads it.
 
-What belongs here: the table's declaration for a given set of evidences, and the way from patients to rows and from
-rows back to the matrix. What does not: the encoding itself (``medassets.features.common``).
+What belongs here: the table's declaration for a given set of evidences, and the way from patients to rows and
+from rows back to the matrix. What does not: the encoding itself (``medassets.features.common``).
 
-Layout, the quickest of five that were measured which still reads well in a viewer: one int8 column for each base
-evidence and level, age and sex, and the few values present in a list. The 689 value columns of the matrix would make
-the table four times as slow to write and twice as large; they follow from the list (``matrix``).
+Layout, the quickest of five that were measured which still reads well in a viewer: one int8 column for each
+base evidence and level, age and sex, and the few values present in a list. The 689 value columns of the
+matrix would make the table four times as slow to write and twice as large; they follow from the list
+(``matrix``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ def declaration(space: EvidenceSpace) -> Table:
     for name in space.names[space.base]:
         fields.append(column(name, pa.int8(), f"evidence {name}: 1 present, 0 absent, -1 unknown"))
     for name in space.names[space.levels]:
-        fields.append(column(name, pa.int8(), f"degree of {name.partition('_@_')[0]}: 0 and above, -1 unknown"))
+        fields.append(
+            column(name, pa.int8(), f"degree of {name.partition('_@_')[0]}: 0 and above, -1 unknown")
+        )
     fields += [
         column("age", pa.int8(), "age in years, at most 120; -1 unknown"),
         column("sex", pa.int8(), "1 male, 0 female, -1 unknown"),
@@ -56,7 +59,9 @@ def features(patients: pa.Table, space: EvidenceSpace) -> pa.Table:
     encoded = np.asfortranarray(space.encode_table(patients))
     spec = declaration(space)
     narrow = [*range(space.base.stop), *range(space.levels.start, space.n_features)]
-    columns: dict[str, pa.Array] = {name: patients.column(name) for name in ("patient_id", "condition", "origin")}
+    columns: dict[str, pa.Array] = {
+        name: patients.column(name) for name in ("patient_id", "condition", "origin")
+    }
     columns |= {space.names[j]: pa.array(encoded[:, j]) for j in narrow}
     rows, numbers = np.nonzero(encoded[:, space.values] == PRESENT)
     columns[VALUES] = list_column(rows, numbers, space.names[space.values], patients.num_rows)

@@ -1,7 +1,8 @@
 """The form in which every reader and simulator hands over patients with common conditions.
 
-What belongs here: column types of ``clinical/common_patients``, how complete a record is, and list columns built
-from flat arrays. What does not: the declaration of the table (``medassets.cohorts.tables_common``) and file formats.
+What belongs here: column types of ``clinical/common_patients``, how complete a record is, and list columns
+built from flat arrays. What does not: the declaration of the table (``medassets.cohorts.tables_common``) and
+file formats.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import pyarrow.compute as pc
 
 from medassets.knowledge.common_conditions import VALUE_SEPARATOR
 
-DIFFERENTIAL = pa.list_(pa.struct([pa.field("condition", pa.string()), pa.field("probability", pa.float64())]))
+DIFFERENTIAL = pa.list_(
+    pa.struct([pa.field("condition", pa.string()), pa.field("probability", pa.float64())])
+)
 
 #: Columns and types, in order.
 PATIENT_SCHEMA = pa.schema(
@@ -40,7 +43,7 @@ ENOUGH = 0.7
 
 
 def list_column(rows: np.ndarray, numbers: np.ndarray, names: list[str], count: int) -> pa.ListArray:
-    """Return a list<string> column: entry i, ``names[numbers[i]]``, belongs to row ``rows[i]`` (ascending)."""
+    """Return a list<string> column: ``names[numbers[i]]`` is an entry of row ``rows[i]`` (ascending)."""
     offsets = np.zeros(count + 1, dtype=np.int32)
     np.cumsum(np.bincount(rows, minlength=count), out=offsets[1:])
     entries = pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32)), pa.array(names, pa.string()))
@@ -50,8 +53,8 @@ def list_column(rows: np.ndarray, numbers: np.ndarray, names: list[str], count: 
 def with_completeness(patients: pa.Table, n_evidences: int) -> pa.Table:
     """Fill ``completeness`` and ``complete_enough``.
 
-    Completeness is the share of expected fields that are filled: age, sex, initial evidence and one answer, yes or
-    no, for each of ``n_evidences`` questions.
+    Completeness is the share of expected fields that are filled: age, sex, initial evidence and one answer,
+    yes or no, for each of ``n_evidences`` questions.
     """
     count = patients.num_rows
     filled = np.zeros(count)

@@ -1,11 +1,12 @@
 """Fetching the pinned official releases, for ``origin=download``.
 
-What belongs here: the lock file (``releases.lock.json``: address, size, SHA-256, licence of each file) and a fetch that
-resumes, retries, shows progress and accepts nothing but the pinned bytes. What does not: reading the files, and the
-layout of the folder they go to, which is that of ``folder`` (so a download is read like a site's own folder).
+What belongs here: the lock file (``releases.lock.json``: address, size, SHA-256, licence of each file) and a
+fetch that resumes, retries, shows progress and accepts nothing but the pinned bytes. What does not: reading
+the files, and the layout of the folder they go to, which is that of ``folder`` (so a download is read like a
+site's own folder).
 
-A file without a pinned sum is fetched but refused: the error has the sum to pin once somebody has compared it with the
-publisher's. Partial files end in ``.part`` and are renamed when their sum is right.
+A file without a pinned sum is fetched but refused: the error has the sum to pin once somebody has compared it
+with the publisher's. Partial files end in ``.part`` and are renamed when their sum is right.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class UnpinnedError(DownloadError):
     """The lock file has no sum for this file; the message has the sum of what arrived."""
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """The transfer broke off and can be taken up again."""
 
 
@@ -130,7 +131,15 @@ def fetch_all(
         for release in chosen:
             report = _bar(bars, release)
             paths.append(
-                fetch(release, directory, client, base_url=base_url, attempts=attempts, backoff=backoff, report=report)
+                fetch(
+                    release,
+                    directory,
+                    client,
+                    base_url=base_url,
+                    attempts=attempts,
+                    backoff=backoff,
+                    report=report,
+                )
             )
     return paths
 
@@ -189,7 +198,13 @@ def sha256_of(path: Path) -> str:
 
 
 def _transfer(
-    release: Release, url: str, part: Path, client: httpx.Client, attempts: int, backoff: float, report: Report
+    release: Release,
+    url: str,
+    part: Path,
+    client: httpx.Client,
+    attempts: int,
+    backoff: float,
+    report: Report,
 ) -> None:
     """Fill the partial file, taking up where it ends; wait longer after each broken attempt."""
     reason = ""
@@ -199,8 +214,10 @@ def _transfer(
         try:
             _attempt(release, url, part, client, report)
             return
-        except (_Interrupted, httpx.TransportError) as error:
-            reason = f"{type(error).__name__}: {error}" if isinstance(error, httpx.TransportError) else str(error)
+        except (_InterruptedError, httpx.TransportError) as error:
+            reason = (
+                f"{type(error).__name__}: {error}" if isinstance(error, httpx.TransportError) else str(error)
+            )
     raise DownloadError(f"{release.path}: {url} could not be fetched in {attempts} attempts; last: {reason}")
 
 
@@ -213,15 +230,17 @@ def _attempt(release: Release, url: str, part: Path, client: httpx.Client, repor
             if release.size == start or response.headers.get("Content-Range") == f"bytes */{start}":
                 return  # all there
             part.unlink()
-            raise _Interrupted("the partial file was longer than the file; starting again")
+            raise _InterruptedError("the partial file was longer than the file; starting again")
         if response.status_code in _RETRIED:
-            raise _Interrupted(f"status {response.status_code}")
+            raise _InterruptedError(f"status {response.status_code}")
         if response.is_error:
-            raise DownloadError(f"{release.path}: {url} answered {response.status_code} {response.reason_phrase}")
+            raise DownloadError(
+                f"{release.path}: {url} answered {response.status_code} {response.reason_phrase}"
+            )
         continued = response.status_code == httpx.codes.PARTIAL_CONTENT
         if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink(missing_ok=True)
-            raise _Interrupted("the server continued at the wrong place; starting again")
+            raise _InterruptedError("the server continued at the wrong place; starting again")
         done = start if continued else 0
         with part.open("ab" if continued else "wb") as stream:
             report(done)
@@ -230,16 +249,27 @@ def _attempt(release: Release, url: str, part: Path, client: httpx.Client, repor
                 done += len(chunk)
                 report(done)
     if release.size is not None and done < release.size:
-        raise _Interrupted(f"{done} of {release.size} bytes arrived")
+        raise _InterruptedError(f"{done} of {release.size} bytes arrived")
 
 
 def _bars(show: bool) -> Any:
     if not show:
         return nullcontext(None)
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
     )
 
 

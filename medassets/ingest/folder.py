@@ -1,11 +1,12 @@
 """Which of the public releases a folder holds.
 
-What belongs here: the layout in which releases lie in ``MEDASSETS_DATA_DIR`` and in the download folder, and the size
-and SHA-256 of each file found. What does not: reading the files (one module a format) and fetching them (``download``).
+What belongs here: the layout in which releases lie in ``MEDASSETS_DATA_DIR`` and in the download folder, and
+the size and SHA-256 of each file found. What does not: reading the files (one module a format) and fetching
+them (``download``).
 
 Layout: a folder a source, or everything flat in one folder; what is there is used, what is not is None.
 
-=================== ============================================================================================
+=================== ========================================================================
 phenopackets        ``phenopackets/*.zip`` (or ``*.json``), flat ``*phenopackets*.zip``
 ddxplus_patients    ``ddxplus/release_*_patients*`` (zip, csv or no ending)
 ddxplus_knowledge   ``ddxplus/release_conditions.json`` and ``release_evidences.json``, both;
@@ -13,7 +14,7 @@ ddxplus_knowledge   ``ddxplus/release_conditions.json`` and ``release_evidences.
 mondo               ``mondo/*.zip`` or ``mondo/*.sssom.tsv``, flat ``mondo*``
 hpo                 ``hpo/hp.obo`` and ``hpo/phenotype.hpoa``, both
 fhir                ``fhir/*.zip``, ``*.ndjson`` or ``*.json``, flat ``*fhir*``
-=================== ============================================================================================
+=================== ========================================================================
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from pathlib import Path
 
 from medassets.ingest.quarantine import IngestError
 
-#: source -> (patterns in the source's own folder, the folder, patterns in a flat folder, files that must all be there)
+#: source -> (patterns in the source's own folder, the folder, patterns in a flat folder, files that must all
+#: be there)
 _LAYOUT: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
     "phenopackets": ("phenopackets", ("*.zip", "**/*.json"), ("*phenopacket*.zip",), ()),
     "ddxplus_patients": ("ddxplus", ("release_*_patients*",), ("release_*_patients*",), ()),
@@ -101,5 +103,6 @@ def _files(data_dir: Path, source: str) -> list[Path] | None:
     if files and missing:
         if len(missing) == len(together):
             return None  # only files that mean nothing alone
-        raise IngestError(f"{own if own.is_dir() else data_dir}: {', '.join(missing)} is missing beside {', '.join(sorted(names))}")
+        place = own if own.is_dir() else data_dir
+        raise IngestError(f"{place}: {', '.join(missing)} is missing beside {', '.join(sorted(names))}")
     return files or None

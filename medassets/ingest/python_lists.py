@@ -1,8 +1,9 @@
 """Columns whose cells are Python list literals, as DDXPlus writes them, parsed a column at a time.
 
-What belongs here: ``['E_1', 'E_54_@_V_161']`` and ``[['Anemia', 0.2], ...]`` to flat arrays. What does not: what the
-entries mean. A cell in the usual form is checked with one strict pattern and then split by Arrow; any other cell
-goes through ``ast.literal_eval`` (which evaluates nothing but literals), and what that refuses is reported as bad.
+What belongs here: ``['E_1', 'E_54_@_V_161']`` and ``[['Anemia', 0.2], ...]`` to flat arrays. What does not:
+what the entries mean. A cell in the usual form is checked with one strict pattern and then split by Arrow;
+any other cell goes through ``ast.literal_eval`` (which evaluates nothing but literals), and what that refuses
+is reported as bad.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ class FlatLists:
     Attributes:
         rows: (n_entries,) int64, row of each entry, ascending.
         texts: (n_entries,) strings.
-        numbers: (n_entries,) float64 for pairs, else None.
+        numbers: (n_entries,) float64, second halves of pairs; 0 for plain strings.
         bad: (n_rows,) bool, the cell is not such a list; it has no entries.
     """
 
     rows: np.ndarray
     texts: pa.StringArray
-    numbers: np.ndarray | None
+    numbers: np.ndarray
     bad: np.ndarray
 
 
@@ -43,8 +44,8 @@ def parse_strings(column: pa.StringArray) -> FlatLists:
     usual = pc.match_substring_regex(column, STRINGS).to_numpy(zero_copy_only=False)
     lists = pc.split_pattern(_inside(column.filter(pa.array(usual)), 2, -2), "', '")
     rows = np.flatnonzero(usual)[pc.list_parent_indices(lists).to_numpy()]
-    odd = [(row, _literal(column[row].as_py(), str)) for row in np.flatnonzero(~usual)]
-    return _join(len(column), rows, pc.list_flatten(lists), None, odd)
+    odd = [(row, _literal(column[row].as_py(), str)) for row in np.flatnonzero(~usual).tolist()]
+    return _join(len(column), rows, pc.list_flatten(lists), np.zeros(len(rows)), odd)
 
 
 def parse_pairs(column: pa.StringArray) -> FlatLists:
@@ -55,7 +56,7 @@ def parse_pairs(column: pa.StringArray) -> FlatLists:
     halves = pc.list_flatten(pc.split_pattern(pc.list_flatten(lists), "', "))
     texts = pc.take(halves, pa.array(np.arange(0, len(halves), 2)))
     numbers = pc.take(halves, pa.array(np.arange(1, len(halves), 2))).cast(pa.float64()).to_numpy()
-    odd = [(row, _literal(column[row].as_py(), tuple)) for row in np.flatnonzero(~usual)]
+    odd = [(row, _literal(column[row].as_py(), tuple)) for row in np.flatnonzero(~usual).tolist()]
     return _join(len(column), rows, texts, numbers, odd)
 
 
@@ -66,6 +67,8 @@ def _inside(column: pa.StringArray, start: int, stop: int) -> pa.StringArray:
 
 def _literal(cell: str, kind: type) -> list[tuple[str, float]] | None:
     """Entries of one cell in an unusual form, or None if it is not such a list."""
+    if cell == "[]":  # the most frequent by far
+        return []
     try:
         value = ast.literal_eval(cell.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
@@ -93,7 +96,7 @@ def _join(
     count: int,
     rows: np.ndarray,
     texts: pa.StringArray,
-    numbers: np.ndarray | None,
+    numbers: np.ndarray,
     odd: list[tuple[int, list[tuple[str, float]] | None]],
 ) -> FlatLists:
     bad = np.zeros(count, dtype=bool)
@@ -107,7 +110,8 @@ def _join(
         rows = np.concatenate([rows, np.array(extra_rows, dtype=np.int64)])
         order = np.argsort(rows, kind="stable")
         rows = rows[order]
-        texts = pa.concat_arrays([texts, pa.array([text for text, _ in extra], pa.string())]).take(pa.array(order))
-        if numbers is not None:
-            numbers = np.concatenate([numbers, [number for _, number in extra]])[order]
+        texts = pa.concat_arrays([texts, pa.array([text for text, _ in extra], pa.string())]).take(
+            pa.array(order)
+        )
+        numbers = np.concatenate([numbers, [number for _, number in extra]])[order]
     return FlatLists(rows, texts, numbers, bad)

@@ -1,8 +1,9 @@
 """Where each source of this installation comes from: bundled with packages, a site's folder, or a download.
 
-What belongs here: the choice by ``Settings.origin``, and what is known of each source (address, release, licence).
-What does not: the layout of a folder (``folder``), fetching (``download``) and reading (one module a format). Nothing is
-switched in silence: a source that the chosen origin lacks is bundled knowledge, which says so, or absent.
+What belongs here: the choice by ``Settings.origin``, and what is known of each source (address, release,
+licence). What does not: the layout of a folder (``folder``), fetching (``download``) and reading (one module
+a format). Nothing is switched in silence: a source that the chosen origin lacks is bundled knowledge, which
+says so, or absent.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ class Source:
 _KNOWN = {
     "hpo_ontology": ("hpo", "https://hpo.jax.org", "HPO licence"),
     "disease_annotations": ("hpo", "https://hpo.jax.org", "HPO licence"),
-    "phenopackets": ("phenopackets", "https://github.com/monarch-initiative/phenopacket-store", "BSD-3-Clause"),
+    "phenopackets": (
+        "phenopackets",
+        "https://github.com/monarch-initiative/phenopacket-store",
+        "BSD-3-Clause",
+    ),
     "ddxplus_patients": ("ddxplus_patients", "https://doi.org/10.6084/m9.figshare.22687585", "CC-BY-4.0"),
     "common_reference": ("ddxplus_knowledge", "https://doi.org/10.6084/m9.figshare.22687585", "CC-BY-4.0"),
     "mondo_mappings": ("mondo", "https://mondo.monarchinitiative.org", "CC0-1.0"),
@@ -74,7 +79,8 @@ def resolve(settings: Settings, *, show_progress: bool = True) -> dict[str, Sour
         if name in _HPO_FILES:
             result[name] = _hpo(source, settings, found.get("hpo"), origin)
         elif paths := found.get(layout):
-            result[name] = replace(source, origin=origin, **_place(name, paths))
+            path, counting = _place(name, paths)
+            result[name] = replace(source, origin=origin, path=path, files=counting)
         elif name == "common_reference":
             data = Path(str(files("medassets.knowledge") / "data"))
             tables = tuple(sorted(data.glob("common_*.json")))
@@ -102,7 +108,7 @@ def _hpo(source: Source, settings: Settings, paths: list[Path] | None, origin: s
     return replace(source, origin=origin, path=path, files=(path,))
 
 
-def _place(name: str, paths: list[Path]) -> dict[str, Path | tuple[Path, ...]]:
+def _place(name: str, paths: list[Path]) -> tuple[Path, tuple[Path, ...]]:
     """Return the one path to read and the files that count."""
     if name == "ddxplus_patients":
         # The release's validation and test files are for ``medassets validate``: nobody trains on them.
@@ -110,16 +116,22 @@ def _place(name: str, paths: list[Path]) -> dict[str, Path | tuple[Path, ...]]:
         if not paths:
             raise IngestError("ddxplus: there are patients files, but no release_train_patients")
         if len(paths) > 1:
-            raise IngestError(f"ddxplus: several training files, keep one: {', '.join(str(path) for path in paths)}")
+            raise IngestError(
+                f"ddxplus: several training files, keep one: {', '.join(str(path) for path in paths)}"
+            )
     if name == "common_reference":
-        return {"path": paths[0].parent, "files": tuple(paths)}
+        return paths[0].parent, tuple(paths)
     if len(paths) == 1:
-        return {"path": paths[0], "files": tuple(paths)}
+        return paths[0], tuple(paths)
     parents = {path.parent for path in paths}
     archives = [path for path in paths if path.suffix == ".zip"]
     if name == "phenopackets" and len(archives) > 1:
-        raise IngestError(f"phenopackets: several archives, keep one: {', '.join(str(path) for path in archives)}")
+        raise IngestError(
+            f"phenopackets: several archives, keep one: {', '.join(str(path) for path in archives)}"
+        )
     common = min(parents, key=lambda parent: len(parent.parts))
     if any(common not in path.parents for path in paths):
-        raise IngestError(f"{name}: files of one source lie in different folders: {', '.join(map(str, sorted(parents)))}")
-    return {"path": common, "files": tuple(paths)}
+        raise IngestError(
+            f"{name}: files of one source lie in different folders: {', '.join(map(str, sorted(parents)))}"
+        )
+    return common, tuple(paths)

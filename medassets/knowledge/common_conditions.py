@@ -1,35 +1,34 @@
-"""Common conditions, the evidences that are asked for, and how often each evidence stands with each condition.
+"""Common conditions, the evidences asked for, and how often each evidence stands with each condition.
 
-What belongs here: the reference table that the package carries (49 conditions, 223 evidences, P(evidence given
-condition), relative frequencies, labels and questions in English and Spanish) and its counterpart read from a
-site's own DDXPlus release. What does not: patients (``medassets.ingest.ddxplus``), their encoding
+What belongs here: the reference table that the package carries (49 conditions, 223 evidences, P(evidence
+given condition), relative frequencies, labels and questions in English and Spanish) and its counterpart read
+from a site's own DDXPlus release. What does not: patients (``medassets.ingest.ddxplus``), their encoding
 (``medassets.features.common``) and anything learned.
 
 Source of codes and figures: Fansi Tchango et al., "DDXPlus: A New Dataset For Automatic Medical Diagnosis",
-NeurIPS 2022 Datasets and Benchmarks, CC BY 4.0. The figures are counted over its training file (1,025,602 patients,
-synthesized by its authors). The wording of labels and questions is this project's own.
+NeurIPS 2022 Datasets and Benchmarks, CC BY 4.0. The figures are counted over its training file (1,025,602
+patients, synthesized by its authors). The wording of labels and questions is this project's own.
+One ICD-10 id is corrected: the release gives M34, systemic sclerosis, for lupus (M32.9).
 
-What the figures mean: they count the patients whose record *names* an evidence. For a yes/no evidence that is a
-"yes". A categorical or multi-choice evidence is also named with its default value ("nowhere", "not travelled"), so
-there the figure says no more than that the question was on the condition's form: see ``CommonKnowledge.measured``.
+What the figures mean: they count the patients whose record *names* an evidence. For a yes/no evidence that is
+a "yes". A categorical or multi-choice evidence is also named with its default value ("nowhere", "not
+travelled"), so there the figure says no more than that the question was on the condition's form: see
+``CommonKnowledge.measured``.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-
-from medassets.knowledge.quarantine import SourceError
 
 EvidenceType = Literal["B", "C", "M"]
 VALUE_SEPARATOR = "_@_"
@@ -37,12 +36,12 @@ VALUE_SEPARATOR = "_@_"
 SOURCE = "DDXPlus (English release), figures counted over its training file"
 LICENCE = "CC BY 4.0"
 CITATION = (
-    "Fansi Tchango A, Goel R, Wen Z, Martel J, Ghosn J. DDXPlus: A New Dataset For Automatic Medical Diagnosis. "
-    "NeurIPS 2022 Datasets and Benchmarks. https://doi.org/10.6084/m9.figshare.20043374"
+    "Fansi Tchango A, Goel R, Wen Z, Martel J, Ghosn J. DDXPlus: A New Dataset For Automatic Medical "
+    "Diagnosis. NeurIPS 2022 Datasets and Benchmarks. https://doi.org/10.6084/m9.figshare.22687585"
 )
 
-#: Chance that an applicable categorical question has an answer other than its default. The figures do not say it;
-#: these round values are the same for every condition, so that they can tell no condition from another.
+#: Chance that an applicable categorical question has an answer other than its default. The figures do not say
+#: it; these round values are the same for every condition, so that they can tell no condition from another.
 ASSUMED_POSITIVE = {
     "E_57": 0.3,  # pain goes somewhere else
     "E_59": 0.9,  # suddenness of the pain above 0 of 10
@@ -53,10 +52,6 @@ ASSUMED_POSITIVE = {
     "E_136": 0.6,  # itching lesions
     "E_204": 0.05,  # travel abroad
 }
-
-CONDITIONS_FILE = "release_conditions.json"
-EVIDENCES_FILE = "release_evidences.json"
-FIGURES_FILE = "evidence_given_condition.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +107,9 @@ class Evidence:
         return tuple(value.code for value in self.values)
 
     def answer_codes(self) -> list[str]:
-        """Legal ways to name this evidence: the bare code (present, value not known), then one for each value."""
+        """Legal ways to name this evidence: the bare code (present, value not known), then one for each
+        value.
+        """
         return [self.code, *(f"{self.code}{VALUE_SEPARATOR}{value.code}" for value in self.values)]
 
 
@@ -123,7 +120,8 @@ class CommonKnowledge:
     Attributes:
         conditions: sorted by name.
         evidences: sorted by number: E_0, E_1, ...
-        recorded: (n_conditions, n_evidences) float64, share of a condition's patients whose record names the evidence.
+        recorded: (n_conditions, n_evidences) float64, share of a condition's patients whose record names the
+            evidence.
     """
 
     conditions: tuple[Condition, ...]
@@ -162,7 +160,9 @@ class CommonKnowledge:
 
     @cached_property
     def parents(self) -> np.ndarray:
-        """(n_evidences,) int32: column of the question that must be answered "yes" first, -1 where there is none."""
+        """(n_evidences,) int32: column of the question that must be answered "yes" first, -1 where there is
+        none.
+        """
         index = self.evidence_index
         return np.array([index.get(e.parent, -1) if e.parent else -1 for e in self.evidences], dtype=np.int32)
 
@@ -178,8 +178,8 @@ class CommonKnowledge:
     def probability(self) -> np.ndarray:
         """(n_conditions, n_evidences) float64: P(positive answer given condition).
 
-        Yes/no evidences: the figures. Others: the parent's figure times an assumed share (``ASSUMED_POSITIVE``),
-        good enough to simulate with, and marked False in ``measured``.
+        Yes/no evidences: the figures. Others: the parent's figure times an assumed share
+        (``ASSUMED_POSITIVE``), good enough to simulate with, and marked False in ``measured``.
         """
         result = self.recorded.copy()
         for j, evidence in enumerate(self.evidences):
@@ -235,33 +235,27 @@ class CommonKnowledge:
     def from_release(cls, directory: Path) -> CommonKnowledge:
         """Read conditions and evidences from the JSON files of a DDXPlus release.
 
-        Codes, types, values, severities and ICD-10 ids are the site's; labels and questions are the bundled ones
-        where the code is known, else the release's. Figures come from ``evidence_given_condition.csv`` in the same
-        folder if it is there, else from the bundled table.
+        Codes, types, values, severities and ICD-10 ids are the site's; labels and questions are the bundled
+        ones where the code is known, else the release's. Figures come from ``evidence_given_condition.csv``
+        in the same folder if it is there, else from the bundled table.
 
         Raises:
             SourceError: a file is missing, is not JSON, lacks a field or has a condition without figures.
         """
-        base = _bundled()
-        raw_conditions = _read_json(directory / CONDITIONS_FILE)
-        raw_evidences = _read_json(directory / EVIDENCES_FILE)
-        evidences = tuple(
-            sorted((_release_evidence(directory, raw, base) for raw in raw_evidences.values()), key=_order)
-        )
-        figures_path = directory / FIGURES_FILE
-        figures, patients = _read_figures(figures_path) if figures_path.is_file() else _figures_of(base)
-        conditions = tuple(
-            sorted(
-                (_release_condition(directory, raw, base, patients) for raw in raw_conditions.values()),
-                key=lambda condition: condition.name,
-            )
-        )
-        return cls(conditions, evidences, _matrix(conditions, evidences, figures), source=f"{directory.name}: {SOURCE}")
+        from medassets.knowledge.common_release import read_release
+
+        return read_release(directory)
 
 
-def _order(evidence: Evidence) -> tuple[int, str]:
-    tail = evidence.code.rpartition("_")[2]
-    return (int(tail) if tail.isdigit() else 10**9, evidence.code)
+def ordered_values(values: Iterable[Value], default: str) -> tuple[Value, ...]:
+    """Return values with the default first, the others by number: the order of the release does not matter."""
+    return tuple(sorted(values, key=lambda value: (value.code != default, *code_order(value.code))))
+
+
+def code_order(code: str) -> tuple[int, str]:
+    """Return a sort key by which E_2 comes before E_10, and codes without a number last."""
+    tail = code.rpartition("_")[2]
+    return (int(tail) if tail.isdigit() else 10**9, code)
 
 
 def _position(index: dict[str, int], key: str, what: str) -> int:
@@ -271,20 +265,14 @@ def _position(index: dict[str, int], key: str, what: str) -> int:
     return index[key]
 
 
-def _matrix(
+def figures_matrix(
     conditions: Iterable[Condition], evidences: Iterable[Evidence], figures: dict[tuple[str, str], float]
 ) -> np.ndarray:
+    """Return figures by (condition, evidence) as a matrix; a pair that is not there has 0."""
     evidences = list(evidences)
-    return np.array([[figures.get((c.name, e.code), 0.0) for e in evidences] for c in conditions], dtype=np.float64)
-
-
-def _figures_of(knowledge: CommonKnowledge) -> tuple[dict[tuple[str, str], float], dict[str, int]]:
-    rows, columns = np.nonzero(knowledge.recorded)
-    names, codes = knowledge.condition_names, knowledge.codes
-    figures = {
-        (names[i], codes[j]): float(knowledge.recorded[i, j]) for i, j in zip(rows, columns, strict=True)
-    }
-    return figures, {c.name: c.patients for c in knowledge.conditions}
+    return np.array(
+        [[figures.get((c.name, e.code), 0.0) for e in evidences] for c in conditions], dtype=np.float64
+    )
 
 
 @lru_cache(maxsize=1)
@@ -305,93 +293,14 @@ def _bundled() -> CommonKnowledge:
         codes = raw.pop("values", [])
         if raw.pop("value_set", None) == "body_site":
             codes = [code for code, value in labels.items() if value["set"] == "body_site"]
-        values = tuple(_value(str(code), labels.get(str(code))) for code in codes)
+        values = ordered_values((_value(code, labels.get(code)) for code in codes), raw["default"])
         evidences.append(Evidence(values=values, **raw))
-    return CommonKnowledge(tuple(conditions), tuple(evidences), _matrix(conditions, evidences, figures))
+    return CommonKnowledge(
+        tuple(conditions), tuple(evidences), figures_matrix(conditions, evidences, figures)
+    )
 
 
 def _value(code: str, labels: dict[str, str] | None) -> Value:
     if labels is None:  # a degree: 0, 1, 2, ...
         return Value(code, code, code)
     return Value(code, labels["en"], labels["es"], labels.get("sex"))
-
-
-def _read_json(path: Path) -> dict[str, dict[str, Any]]:
-    if not path.is_file():
-        raise SourceError(f"{path}: file is missing; a DDXPlus release has {CONDITIONS_FILE} and {EVIDENCES_FILE}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, dict) for value in content.values()):
-        raise SourceError(f"{path}: expected one JSON object of objects, keyed by name")
-    return content
-
-
-def _need(path: Path, raw: dict[str, Any], key: str) -> Any:
-    if key not in raw:
-        name = raw.get("condition_name") or raw.get("name") or "?"
-        raise SourceError(f"{path}: entry {name!r} has no field {key!r}")
-    return raw[key]
-
-
-def _release_evidence(directory: Path, raw: dict[str, Any], base: CommonKnowledge) -> Evidence:
-    path = directory / EVIDENCES_FILE
-    code, kind = str(_need(path, raw, "name")), _need(path, raw, "data_type")
-    if kind not in ("B", "C", "M"):
-        raise SourceError(f"{path}: {code}: data_type {kind!r} is not one of B, C, M")
-    known = base.evidences[base.evidence_index[code]] if code in base.evidence_index else None
-    worded = {value.code: value for value in known.values} if known else {}
-    meaning = raw.get("value_meaning") or {}
-    values = []
-    for item in _need(path, raw, "possible-values"):
-        name = str(item)
-        wording = meaning.get(name, {})
-        values.append(worded.get(name) or Value(name, wording.get("en", name), wording.get("en", name)))
-    parent = str(raw.get("code_question", code))
-    fact = {
-        "code": code, "type": kind, "is_antecedent": bool(_need(path, raw, "is_antecedent")),
-        "default": str(_need(path, raw, "default_value")), "parent": None if parent == code else parent,
-        "values": tuple(values),
-    }  # fmt: skip
-    if known:
-        return replace(known, **fact)
-    question = str(raw.get("question_en", code))
-    return Evidence(
-        **fact, label_en=question, label_es=question, question_en=question, question_es=question, group="other"
-    )
-
-
-def _release_condition(
-    directory: Path, raw: dict[str, Any], base: CommonKnowledge, patients: dict[str, int]
-) -> Condition:
-    path = directory / CONDITIONS_FILE
-    name = str(_need(path, raw, "condition_name"))
-    if name not in patients:
-        raise SourceError(f"{path}: no figures for condition {name!r}: add {FIGURES_FILE} beside the file")
-    known = base.conditions[base.condition_index[name]] if name in base.condition_index else None
-    return Condition(
-        name=name,
-        icd10=str(_need(path, raw, "icd10-id")).upper(),
-        severity=int(_need(path, raw, "severity")),
-        patients=patients[name],
-        name_en=known.name_en if known else str(raw.get("cond-name-eng", name)),
-        name_es=known.name_es if known else name,
-        symptoms=tuple(_need(path, raw, "symptoms")),
-        antecedents=tuple(_need(path, raw, "antecedents")),
-    )
-
-
-def _read_figures(path: Path) -> tuple[dict[tuple[str, str], float], dict[str, int]]:
-    figures: dict[tuple[str, str], float] = {}
-    patients: dict[str, int] = {}
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        for number, row in enumerate(csv.DictReader(stream), start=2):
-            try:
-                condition, code = row["condition"], row["evidence"]
-                figures[condition, code] = float(row["probability"])
-                patients[condition] = int(row["patients"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise SourceError(f"{path}: line {number}: {error!r}; columns: condition, patients, evidence, "
-                                  "probability") from error  # fmt: skip
-    return figures, patients
