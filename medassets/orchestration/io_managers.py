@@ -9,7 +9,7 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import dagster as dg
 import pyarrow as pa
@@ -17,9 +17,17 @@ from pydantic import Field
 
 from medassets.cohorts.tables import TABLES, SchemaError, conform
 from medassets.orchestration.lake import LakeTable, Partition
-from medassets.orchestration.metadata import metrics_metadata, table_metadata
+from medassets.orchestration.metadata import markdown_table, metrics_metadata, table_metadata
 from medassets.orchestration.source_files import SourceFile
 from medassets.orchestration.tracking import MlflowTracking
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """An IO manager that can say whether it still has an asset's value."""
+
+    def holds(self, key: str) -> bool:
+        """Say whether the value of ``layer/name`` is stored."""
 
 
 def key_of(context: dg.InputContext | dg.OutputContext) -> str:
@@ -53,6 +61,10 @@ class DeltaIOManager(dg.ConfigurableIOManager):
         """Give the Delta table of an asset key."""
         spec = TABLES.get(key)
         return LakeTable(Path(self.lake_dir, *key.split("/")), spec.primary_key if spec else ())
+
+    def holds(self, key: str) -> bool:
+        """Say whether the table exists."""
+        return self.table(key).exists()
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Conform the value to its declared schema and commit it.
@@ -103,6 +115,11 @@ class ModelIOManager(dg.ConfigurableIOManager):
     """
 
     tracking: MlflowTracking
+
+    def holds(self, key: str) -> bool:
+        """Say whether the store exists; asking for the very version would cost seconds of imports."""
+        path = self.tracking.tracking_uri.removeprefix("sqlite:///")
+        return path == self.tracking.tracking_uri or Path(path).exists()
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Save, log and register a model; the same content keeps its version."""
@@ -160,15 +177,26 @@ class SourceIOManager(dg.ConfigurableIOManager):
 
     records_dir: str
 
+    def record(self, key: str) -> Path:
+        """Give the record of ``layer/name``."""
+        return Path(self.records_dir, f"{key}.json")
+
+    def holds(self, key: str) -> bool:
+        """Say whether the record exists and the file that it names."""
+        record = self.record(key)
+        return record.exists() and _read(record).exists()
+
     def handle_output(self, context: dg.OutputContext, obj: SourceFile) -> None:
         """Keep the record; the data version is the file's SHA-256."""
-        record = Path(self.records_dir, f"{context.asset_key.path[-1]}.json")
+        record = self.record(key_of(context))
         record.parent.mkdir(parents=True, exist_ok=True)
         scratch = record.with_suffix(".partial")
         scratch.write_text(json.dumps(asdict(obj), indent=1), encoding="utf-8")
         scratch.replace(record)
         set_data_version(context, obj.version)
-        context.add_output_metadata({k: v for k, v in asdict(obj).items() if v is not None and k != "name"})
+        shown = {k: v for k, v in asdict(obj).items() if v is not None and k not in ("name", "files")}
+        files = markdown_table([{"file": Path(f.path).name, "bytes": f.bytes, "sha256": f.sha256} for f in obj.files])
+        context.add_output_metadata({**shown, "files": dg.MetadataValue.md(files)})
 
     def load_input(self, context: dg.InputContext) -> SourceFile:
         """Read the record and verify that the file is still the one that was recorded.
@@ -177,14 +205,18 @@ class SourceIOManager(dg.ConfigurableIOManager):
             FileNotFoundError: the source was never recorded, or its file is gone.
             ValueError: the file has changed since.
         """
-        record = Path(self.records_dir, f"{context.asset_key.path[-1]}.json")
+        record = self.record(key_of(context))
         if not record.exists():
             raise FileNotFoundError(
                 f"{key_of(context)} has not been recorded yet: materialize the sources first"
             )
-        source = SourceFile(**json.loads(record.read_text(encoding="utf-8")))
+        source = _read(record)
         source.verify()
         return source
+
+
+def _read(record: Path) -> SourceFile:
+    return SourceFile.from_json(json.loads(record.read_text(encoding="utf-8")))
 
 
 def as_arrow(value: Any) -> pa.Table:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from medassets.cohorts.schema import Table
 
 #: Rows and characters of a preview.
-PREVIEW_ROWS, CELL_LENGTH = 8, 60
+PREVIEW_ROWS, CELL_LENGTH = 8, 80
 
 
 def column_schema(schema: pa.Schema, spec: Table | None = None) -> dg.TableSchema:

@@ -1,32 +1,44 @@
-"""The record of a source file as it was received: what lineage ends at.
+"""The record of a source as it was received: what lineage ends at.
 
-What belongs here: path, size, SHA-256, release and licence of a file (or of a folder of files), and proof
-that it is still the same. What does not: finding the files (``ingest``) and reading them.
+What belongs here: path, size, SHA-256, release and licence of a source's files, and proof that they are still the same.
+What does not: finding the files (``ingest.sources``) and reading them.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medassets.orchestration.content import file_sha256
 
-#: Data version of a source that this installation does not have.
+#: Data version, and origin, of a source that this installation does not have.
 ABSENT = "absent"
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """One file of a source: its path, size, sum and modification time in nanoseconds."""
+
+    path: str
+    bytes: int
+    sha256: str
+    modified: int
+
+
+@dataclass(frozen=True)
 class SourceFile:
-    """One source as received.
+    """One source as received: a file, or the files of a folder that count.
 
     Attributes:
         name: name of the source, for example ``phenopackets``.
         origin: ``bundled``, ``folder``, ``download`` or ``absent``.
-        path: file or folder; None where the source is absent.
-        sha256: sum of the file; of a folder, the sum over its files' names and sums.
-        bytes: size.
-        modified: newest modification time, nanoseconds; spares hashing a file that has not been touched.
+        path: file or folder to read; None where the source is absent.
+        sha256: sum of the file; of several, the sum over their names and sums; None where absent.
+        bytes: size of all files.
+        files: the files that count.
         url: where the release is published.
         release: release as its publisher names it.
         licence: SPDX name, or the publisher's words.
@@ -37,10 +49,15 @@ class SourceFile:
     path: str | None = None
     sha256: str | None = None
     bytes: int = 0
-    modified: int = 0
+    files: tuple[FilePart, ...] = ()
     url: str | None = None
     release: str | None = None
     licence: str | None = None
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> SourceFile:
+        """Read the record back."""
+        return cls(**{**content, "files": tuple(FilePart(**part) for part in content["files"])})
 
     @property
     def version(self) -> str:
@@ -51,6 +68,10 @@ class SourceFile:
     def present(self) -> bool:
         """Say whether this installation has the source."""
         return self.path is not None
+
+    def exists(self) -> bool:
+        """Say whether the files that were recorded are still there; an absent source has none to miss."""
+        return all(Path(part.path).exists() for part in self.files)
 
     def open_path(self) -> Path:
         """Give the path of a source that must be there.
@@ -63,29 +84,30 @@ class SourceFile:
         return Path(self.path)
 
     def verify(self) -> None:
-        """Check that the file is the one that was recorded.
+        """Check that the files are the ones that were recorded; a file that was not touched is not hashed again.
 
         Raises:
-            FileNotFoundError: the file is gone.
-            ValueError: its content has changed.
+            FileNotFoundError: a file is gone.
+            ValueError: a file's content has changed.
         """
-        if self.path is None:
-            return
-        path = Path(self.path)
-        if not path.exists():
-            raise FileNotFoundError(f"source {self.name}: {path} is gone; its record says {self.sha256}")
-        size, modified = _size_and_time(path)
-        if (size, modified) != (self.bytes, self.modified) and (found := _sha256(path)) != self.sha256:
-            raise ValueError(
-                f"source {self.name}: {path} has changed since it was recorded "
-                f"({self.sha256} then, {found} now): materialize the sources again"
-            )
+        for part in self.files:
+            path = Path(part.path)
+            if not path.exists():
+                raise FileNotFoundError(f"source {self.name}: {path} is gone; its record says {part.sha256}")
+            stat = path.stat()
+            untouched = (stat.st_size, stat.st_mtime_ns) == (part.bytes, part.modified)
+            if not untouched and (found := file_sha256(path)) != part.sha256:
+                raise ValueError(
+                    f"source {self.name}: {path} has changed since it was recorded "
+                    f"({part.sha256} then, {found} now): materialize the sources again"
+                )
 
 
 def record(
     name: str,
     origin: str,
     path: Path | None,
+    files: Iterable[Path] = (),
     *,
     url: str | None = None,
     release: str | None = None,
@@ -93,30 +115,39 @@ def record(
 ) -> SourceFile:
     """Measure a source.
 
+    Args:
+        name: name of the source.
+        origin: where it comes from.
+        path: file or folder to read; None where the source is absent.
+        files: the files that count; the path itself, or every file under it, where none is named.
+        url: where the release is published.
+        release: release as its publisher names it.
+        licence: licence of the content.
+
     Raises:
-        FileNotFoundError: the path does not exist.
+        FileNotFoundError: a file does not exist.
     """
     if path is None:
         return SourceFile(name, ABSENT, url=url, licence=licence)
-    if not path.exists():
-        raise FileNotFoundError(f"source {name}: {path} does not exist")
-    size, modified = _size_and_time(path)
-    return SourceFile(name, origin, str(path), _sha256(path), size, modified, url, release, licence)
+    counted = sorted(files) or ([path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()))
+    if not counted:
+        raise FileNotFoundError(f"source {name}: {path} does not exist or is empty")
+    parts = tuple(_measure(file) for file in counted)
+    size = sum(part.bytes for part in parts)
+    return SourceFile(name, origin, str(path), _sum(parts, path), size, parts, url, release, licence)
 
 
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+def _measure(path: Path) -> FilePart:
+    stat = path.stat()
+    return FilePart(str(path), stat.st_size, file_sha256(path), stat.st_mtime_ns)
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
-    stats = [file.stat() for file in _files(path)]
-    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
-
-
-def _sha256(path: Path) -> str:
-    if path.is_file():
-        return file_sha256(path)
+def _sum(parts: tuple[FilePart, ...], root: Path) -> str:
+    """Give the one file's sum, or the sum over the files' names below ``root`` and sums."""
+    if len(parts) == 1 and Path(parts[0].path) == root:
+        return parts[0].sha256
     digest = hashlib.sha256()
-    for file in _files(path):
-        digest.update(f"{file.relative_to(path).as_posix()}:{file_sha256(file)};".encode())
+    for part in parts:
+        name = Path(part.path).relative_to(root).as_posix() if Path(part.path).is_relative_to(root) else part.path
+        digest.update(f"{name}:{part.sha256};".encode())
     return digest.hexdigest()

@@ -1,0 +1,77 @@
+"""Simulated and generated patients; ``origin`` in every row says which, and nothing here passes for real.
+
+What belongs here: calling the simulators and generators. What does not: the decision to train with them, which the
+models make and ``synthetic_fidelity`` argues.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+import pyarrow as pa
+
+from medassets.cohorts.tables import TABLES
+from medassets.orchestration import tables
+from medassets.orchestration.checks import table_checks
+from medassets.orchestration.inputs import common_knowledge_of, describe, ins, ontology_of, tags
+from medassets.orchestration.source_files import SourceFile
+from medassets.settings import Settings
+
+DELTA = {"deltalake", "numpy"}
+tables.declare()
+
+
+@dg.multi_asset(
+    name="simulated_rare_tables",
+    ins=ins("clinical/disease_annotations", "sources/hpo_ontology"),
+    outs={
+        name: dg.AssetOut(
+            key=["synthetic", name],
+            description=TABLES[f"synthetic/{name}"].description,
+            code_version="1",
+            kinds=DELTA,
+            tags=tags("rare"),
+            metadata=describe(settings=("seed", "simulation")),
+        )
+        for name in ("simulated_rare_cases", "simulated_case_phenotypes")
+    },
+)
+def simulated_rare_tables(
+    disease_annotations: pa.Table, hpo_ontology: SourceFile, settings: dg.ResourceParam[Settings]
+) -> tuple[pa.Table, pa.Table]:
+    """Simulate rare cases from annotated frequencies, with imprecise, omitted and unrelated findings."""
+    from medassets.cohorts.simulate_rare import simulate_rare_cases
+
+    made = simulate_rare_cases(
+        disease_annotations, ontology_of(hpo_ontology), settings.simulation, settings.seed
+    )
+    return made.cases, made.phenotypes
+
+
+@dg.asset(
+    key=["synthetic", "simulated_common_patients"],
+    ins=ins("sources/common_reference"),
+    code_version="1",
+    kinds=DELTA,
+    tags=tags("common"),
+    metadata=describe(settings=("seed", "simulation")),
+)
+def simulated_common_patients(
+    common_reference: SourceFile, settings: dg.ResourceParam[Settings]
+) -> pa.Table:
+    """Simulate patients with common conditions from the reference figures, with unknown and wrong answers."""
+    from medassets.cohorts.simulate_common import simulate
+
+    return simulate(
+        common_knowledge_of(common_reference),
+        seed=settings.seed,
+        per_condition=settings.simulation.common_per_condition,
+        missing_rate=settings.simulation.missing_rate,
+        noise_rate=settings.simulation.noise_rate,
+    )
+
+
+CHECKS = [
+    table_checks(TABLES["synthetic/simulated_rare_cases"]),
+    table_checks(TABLES["synthetic/simulated_case_phenotypes"]),
+    table_checks(TABLES["synthetic/simulated_common_patients"]),
+]

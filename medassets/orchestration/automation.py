@@ -1,0 +1,106 @@
+"""When assets are made by themselves, and how old they may be.
+
+What belongs here: freshness policies, automation conditions, jobs and schedules, one map for all layers. What does not:
+the assets. The daemon of ``dagster dev`` evaluates them; ``medassets run`` decides by itself (``staleness``).
+
+Sources are looked at by their release rhythm. Everything else follows a change of *content*: an input that is made again
+with the same data version starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+
+import dagster as dg
+
+#: Names of the jobs.
+WHOLE_GRAPH, SOURCES_JOB = "whole_graph", "look_at_sources"
+#: When sources are looked at: HPO, MONDO and phenopacket-store publish monthly; a site's folder may change daily.
+SOURCES_CRON = "0 5 * * *"
+
+#: How old an asset of a layer may be: (failure, warning). Sources by their release rhythm, clinical tables in hours,
+#: models and reports in days.
+FRESHNESS: Mapping[str, dg.FreshnessPolicy] = {
+    "sources": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=35), warn_window=timedelta(days=8)),
+    "clinical": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=72), warn_window=timedelta(hours=26)),
+    "features": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=96), warn_window=timedelta(hours=50)),
+    "synthetic": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8)),
+    "models": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
+    "evaluation": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
+    "serving": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
+}
+#: The policy of a layer that names none.
+DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14))
+
+
+def on_change() -> dg.AutomationCondition:
+    """Make an asset when it is missing, when an input's content changed, or when its own code did.
+
+    Like Dagster's ``eager``, except that an input counts as updated only where its data version differs.
+    """
+    condition = dg.AutomationCondition
+    changed = condition.data_version_changed() & ~condition.executed_with_root_target()
+    return (
+        condition.in_latest_time_window()
+        & (
+            condition.newly_missing()
+            | condition.code_version_changed()
+            | condition.any_deps_match(changed | condition.will_be_requested()).with_label("any_deps_changed")
+        ).since_last_handled()
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    ).with_label("on_change")
+
+
+def condition_of(layer: str) -> dg.AutomationCondition:
+    """Give the automation condition of a layer."""
+    return dg.AutomationCondition.on_cron(SOURCES_CRON) if layer == "sources" else on_change()
+
+
+def freshness_of(layer: str) -> dg.FreshnessPolicy:
+    """Give the freshness policy of a layer."""
+    return FRESHNESS.get(layer, DEFAULT_FRESHNESS)
+
+
+def jobs(keys: Iterable[dg.AssetKey]) -> list[dg.UnresolvedAssetJobDefinition]:
+    """Make the jobs over the unpartitioned assets."""
+    unpartitioned = sorted(keys)
+    return [
+        dg.define_asset_job(
+            WHOLE_GRAPH,
+            selection=dg.AssetSelection.assets(*unpartitioned),
+            description="Every unpartitioned asset with its checks, from the sources to the bento.",
+            executor_def=dg.in_process_executor,
+        ),
+        dg.define_asset_job(
+            SOURCES_JOB,
+            selection=dg.AssetSelection.groups("sources"),
+            description="Look at every source; what changed starts what hangs on it.",
+            executor_def=dg.in_process_executor,
+        ),
+    ]
+
+
+def schedules() -> list[dg.ScheduleDefinition]:
+    """Make the schedules; they are off until somebody switches them on."""
+    return [
+        dg.ScheduleDefinition(
+            name="look_at_sources_daily",
+            job_name=SOURCES_JOB,
+            cron_schedule=SOURCES_CRON,
+            description="Look at every source each morning.",
+        )
+    ]
+
+
+def sensors() -> list[dg.AutomationConditionSensorDefinition]:
+    """Make the sensor that evaluates the automation conditions; off until somebody switches it on."""
+    return [
+        dg.AutomationConditionSensorDefinition(
+            "changed_content",
+            target=dg.AssetSelection.all(),
+            description="Makes what is missing and what hangs on changed content.",
+        )
+    ]

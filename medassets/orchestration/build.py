@@ -1,0 +1,110 @@
+"""Puts the definitions together: layers to modules, settings to resources, one policy map over all assets.
+
+What belongs here: assembly and overrides. What does not: assets, checks, policies. Nothing heavy is imported: a code
+server loads this in a few seconds, and each asset imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import dagster as dg
+
+from medassets.orchestration import automation
+from medassets.orchestration.automation import WHOLE_GRAPH
+from medassets.orchestration.inputs import SETTINGS_KEY
+from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
+from medassets.orchestration.tracking import MlflowTracking
+from medassets.settings import Settings, switch_telemetry_off
+
+__all__ = ["LAYERS", "WHOLE_GRAPH", "build_definitions", "resources_for"]
+
+#: Layer of the graph (also the group) to the module with its assets.
+LAYERS: Mapping[str, str] = {
+    layer: f"medassets.orchestration.assets.{layer}"
+    for layer in ("sources", "clinical", "features", "synthetic", "models", "evaluation", "serving")
+}
+#: Who answers for an asset, by the domain in its tags.
+OWNERS: Mapping[str, str] = {
+    "rare": "team:rare-diseases",
+    "common": "team:common-conditions",
+    "both": "team:platform",
+}
+
+
+def build_definitions(
+    settings: Settings,
+    *,
+    layers: Mapping[str, str] | None = None,
+    resources: Mapping[str, object] | None = None,
+) -> dg.Definitions:
+    """Build the definitions of one installation.
+
+    Args:
+        settings: the installation.
+        layers: other layers than ``LAYERS``, for tests and extensions.
+        resources: resources that replace or join the installation's own.
+
+    Returns:
+        Definitions that load in seconds.
+    """
+    switch_telemetry_off()
+    modules = [import_module(path) for path in (layers or LAYERS).values()]
+    assets = [
+        asset.map_asset_specs(lambda spec: _completed(spec, settings))
+        for module in modules
+        for asset in dg.load_assets_from_modules([module])
+        if isinstance(asset, dg.AssetsDefinition)
+    ]
+    checks: list[dg.AssetChecksDefinition] = [
+        check for module in modules for check in getattr(module, "CHECKS", ())
+    ]
+    keys = [spec.key for asset in assets for spec in asset.specs if spec.partitions_def is None]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=checks,
+        jobs=automation.jobs(keys),
+        schedules=automation.schedules(),
+        sensors=automation.sensors(),
+        resources={**resources_for(settings), **(resources or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+def resources_for(settings: Settings) -> dict[str, Any]:
+    """Give the installation's resources: its settings, the lake, the registry, the records of sources."""
+    tracking = MlflowTracking.from_settings(settings)
+    return {
+        "settings": settings,
+        "io_manager": DeltaIOManager(lake_dir=str(settings.lake_dir)),
+        "model_io_manager": ModelIOManager(tracking=tracking),
+        "source_io_manager": SourceIOManager(records_dir=str(settings.home / "records")),
+        "tracking": tracking,
+    }
+
+
+def settings_hash(settings: Settings, names: Sequence[str]) -> str:
+    """Hash the named settings, so that changing one of them makes an asset stale."""
+    values = settings.model_dump(mode="json", include=set(names))
+    if missing := sorted(set(names) - set(values)):
+        raise ValueError(f"no setting is named {missing[0]!r}")
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _completed(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
+    """Add what a layer decides for all its assets to one asset's own attributes."""
+    layer = spec.key.path[0]
+    names = spec.metadata.get(SETTINGS_KEY, ())
+    code = f"{spec.code_version}-{settings_hash(settings, names)}" if names else spec.code_version
+    return spec.replace_attributes(
+        group_name=layer,
+        code_version=code,
+        owners=spec.owners or [OWNERS[spec.tags.get("domain", "both")]],
+        automation_condition=spec.automation_condition or automation.condition_of(layer),
+        freshness_policy=spec.freshness_policy or automation.freshness_of(layer),
+        tags={"layer": layer, **spec.tags},
+    )

@@ -1,0 +1,75 @@
+"""How an asset gets what it reads: inputs by key, and knowledge from a source's record.
+
+What belongs here: a few words that every asset module uses. What does not: domain logic. Parsing a source again in each
+asset costs less than a second and spares a second form of the same knowledge in the lake.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+
+from medassets.orchestration.source_files import SourceFile
+
+if TYPE_CHECKING:
+    from medassets.features.rare import RareKnowledge
+    from medassets.knowledge.common_conditions import CommonKnowledge
+    from medassets.knowledge.crosswalk import Crosswalk
+    from medassets.knowledge.ontology import Ontology
+
+#: Metadata with which an asset names the settings that change its result.
+SETTINGS_KEY = "medassets/settings"
+
+
+def ins(*keys: str, **metadata: Any) -> dict[str, dg.AssetIn]:
+    """Give inputs by asset key, each under the last part of its key as argument name."""
+    return {key.split("/")[-1]: dg.AssetIn(key.split("/"), metadata=metadata or None) for key in keys}
+
+
+def describe(*, settings: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """Give an asset's metadata: the settings that change its result, and more."""
+    return {**({SETTINGS_KEY: list(settings)} if settings else {}), **more}
+
+
+def tags(domain: str, resource: str = "small") -> dict[str, str]:
+    """Give an asset's tags: its domain (``rare``, ``common``, ``both``) and what it needs of a machine."""
+    return {"domain": domain, "resource": resource}
+
+
+def ontology_of(source: SourceFile) -> Ontology:
+    """Read the ontology."""
+    from medassets.knowledge.ontology import Ontology
+
+    return Ontology.from_obo(source.open_path())
+
+
+def crosswalk_of(source: SourceFile) -> Crosswalk:
+    """Read the crosswalk; without mappings each disease is its own."""
+    from medassets.ingest.mondo import read_mondo
+    from medassets.knowledge.crosswalk import Crosswalk
+
+    return read_mondo(source.open_path()).crosswalk() if source.present else Crosswalk.identity()
+
+
+def common_knowledge_of(source: SourceFile) -> CommonKnowledge:
+    """Read the reference figures of common conditions, from the package or a release's folder."""
+    from medassets.knowledge.common_conditions import CommonKnowledge
+
+    if source.origin == "bundled":
+        return CommonKnowledge.bundled()
+    return CommonKnowledge.from_release(source.open_path())
+
+
+def cohort(records: pa.Table, simulated: pa.Table) -> pa.Table:
+    """Give the patients that this installation learns from: records where there are any, else simulated ones."""
+    return records if records.num_rows else simulated
+
+
+def in_part(table: pa.Table, split: pa.Table, key: str, *parts: str) -> pa.Table:
+    """Give the rows of a table that a split puts into one of the parts."""
+    import pyarrow.compute as pc
+
+    chosen = split.filter(pc.is_in(split.column("part"), pa.array(parts))).column(key)
+    return table.filter(pc.is_in(table.column(key), chosen.combine_chunks()))

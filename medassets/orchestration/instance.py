@@ -1,0 +1,60 @@
+"""The Dagster instance of an installation: where runs, events and schedules are kept.
+
+What belongs here: finding it. What does not: its settings for ``dagster dev``, which stand in ``dagster.yaml`` at the
+root of the repository; for the default home (``var``) both mean the same place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+
+from medassets.settings import Settings
+
+
+def instance_folder(settings: Settings) -> Path:
+    """Give the folder of the instance: ``DAGSTER_HOME`` where the site sets it, else ``<home>/dagster``."""
+    own = os.environ.get("DAGSTER_HOME")
+    return Path(own).expanduser().absolute() if own else settings.home / "dagster"
+
+
+def instance_config(folder: Path) -> dict[str, Any]:
+    """Give the configuration of an instance kept in ``folder``; ``dagster.yaml`` says the same for ``var``."""
+    return {
+        "telemetry": {"enabled": False},
+        "storage": {"sqlite": {"base_dir": str(folder)}},
+        "local_artifact_storage": {
+            "module": "dagster._core.storage.root",
+            "class": "LocalArtifactStorage",
+            "config": {"base_dir": str(folder)},
+        },
+        "compute_logs": {
+            "module": "dagster._core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": str(folder / "logs")},
+        },
+        "concurrency": {"runs": {"max_concurrent_runs": 1}, "pools": {"default_limit": 1}},
+        "run_monitoring": {"enabled": True},
+        "run_retries": {"enabled": True, "max_retries": 1},
+        "freshness": {"enabled": True},
+        "retention": {
+            "schedule": {"purge_after_days": 90},
+            "sensor": {"purge_after_days": {"skipped": 7, "failure": 30, "success": 90}},
+        },
+    }
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Open the instance, made if it is not there yet; close it with ``with`` or ``dispose``.
+
+    A ``dagster.yaml`` in ``DAGSTER_HOME`` is honoured as it stands.
+    """
+    folder = instance_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    config: Mapping[str, Any] = {} if (folder / "dagster.yaml").exists() else instance_config(folder)
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=config))
