@@ -51,6 +51,9 @@ class Rule:
     tolerated: float
 
 
+#: Row, rule, field, value and reason.
+Violation = tuple[str, Rule, str, str | None, str]
+
 AGE_POSSIBLE = Rule("age_possible", f"the age is 0 to {MAX_AGE_YEARS} years", 0.0)
 TERM_RESOLVABLE = Rule("term_resolvable", "every term is a current term of the ontology", 0.0)
 ONE_STATE = Rule("observed_or_excluded", "no term is both observed and excluded", 0.0)
@@ -88,7 +91,7 @@ def check_rare(
     limits = limited_diseases or {}
     diseases = zip(*(cases.column(c).to_pylist() for c in ("case_id", "disease_id", "sex")), strict=True)
     rows = [
-        *_impossible_ages(cases, "case_id", "age_days", YEAR),
+        *impossible_ages(cases, "case_id", "age_days", YEAR),
         *findings.unresolvable(),
         *findings.two_states(),
         *findings.excluded_ancestors(),
@@ -107,7 +110,7 @@ def check_rare(
         *findings.late_onset(),
         *findings.too_young(),
     ]
-    return _violations(rows)
+    return violations_table(rows)
 
 
 def check_ages(table: pa.Table, key: str, column: str, units_per_year: float = 1.0) -> pa.Table:
@@ -119,7 +122,7 @@ def check_ages(table: pa.Table, key: str, column: str, units_per_year: float = 1
         column: column with the age.
         units_per_year: 1 where the age is in years, 365.25 where it is in days.
     """
-    return _violations(_impossible_ages(table, key, column, units_per_year))
+    return violations_table(impossible_ages(table, key, column, units_per_year))
 
 
 def sex_limited_diseases(annotations: pa.Table) -> dict[str, str]:
@@ -138,9 +141,6 @@ def rows_breaking(violations: pa.Table, rule: Rule) -> int:
     """Return how many different rows break a rule."""
     chosen = violations.filter(pc.equal(violations.column("rule"), rule.name))
     return len(set(chosen.column("row_id").to_pylist()))
-
-
-_Violation = tuple[str, Rule, str, str | None, str]
 
 
 class _Findings:
@@ -163,13 +163,13 @@ class _Findings:
         self._sex = np.array([sex_of.get(case_id, "unknown") for case_id in self._case], dtype=object)
         self._observed = ~self._excluded & (self._term >= 0)
 
-    def _mark(self, rows: Iterable[int], rule: Rule, reason: Callable[[int], str]) -> list[_Violation]:
+    def _mark(self, rows: Iterable[int], rule: Rule, reason: Callable[[int], str]) -> list[Violation]:
         return [(self._case[i], rule, "hpo_id", self._hpo[i], reason(i)) for i in rows]
 
     def _name(self, term: int) -> str:
         return f"{self._ontology.terms[term]} {self._ontology.names[term]}"
 
-    def unresolvable(self) -> list[_Violation]:
+    def unresolvable(self) -> list[Violation]:
         """Terms that the ontology does not hold, or holds as obsolete."""
         obsolete = np.append(self._ontology.obsolete, True)[self._term]
         release = self._ontology.version
@@ -177,7 +177,7 @@ class _Findings:
             np.flatnonzero(obsolete), TERM_RESOLVABLE, lambda i: f"not a current term of HPO {release}"
         )
 
-    def two_states(self) -> list[_Violation]:
+    def two_states(self) -> list[Violation]:
         """Terms that a case states both as observed and as excluded."""
         observed = {(self._case[i], self._hpo[i]) for i in np.flatnonzero(~self._excluded)}
         rows = [
@@ -185,12 +185,12 @@ class _Findings:
         ]
         return self._mark(rows, ONE_STATE, lambda i: "observed and excluded at once")
 
-    def excluded_ancestors(self) -> list[_Violation]:
+    def excluded_ancestors(self) -> list[Violation]:
         """Excluded terms that an observed term of the same case implies."""
         observed: dict[str, list[int]] = {}
         for i in np.flatnonzero(self._observed):
             observed.setdefault(self._case[i], []).append(int(self._term[i]))
-        found: list[_Violation] = []
+        found: list[Violation] = []
         for i in np.flatnonzero(self._excluded & (self._term >= 0)):
             ancestor = int(self._term[i])
             implying = [
@@ -203,7 +203,7 @@ class _Findings:
                 found.append((self._case[i], NO_EXCLUDED_ANCESTOR, "hpo_id", self._hpo[i], reason))
         return found
 
-    def wrong_sex(self) -> list[_Violation]:
+    def wrong_sex(self) -> list[Violation]:
         """Observed terms that belong to the other sex alone."""
         female, male = (
             np.logical_or.reduce(
@@ -217,7 +217,7 @@ class _Findings:
             for sex in ("F", "M")
         )
         other_of = {"F": "M", "M": "F"}
-        found: list[_Violation] = []
+        found: list[Violation] = []
         for sex, only in (("F", female & ~male), ("M", male & ~female)):
             rows = np.flatnonzero(
                 self._observed & np.append(only, False)[self._term] & (self._sex == other_of[sex])
@@ -228,7 +228,7 @@ class _Findings:
     def _sex_reason(self, i: int) -> str:
         return f"{self._name(int(self._term[i]))} in a person of sex {self._sex[i]}"
 
-    def late_onset(self) -> list[_Violation]:
+    def late_onset(self) -> list[Violation]:
         """Findings that begin after the age at last encounter."""
         rows = np.flatnonzero(self._onset > self._age)
         return self._mark(
@@ -236,7 +236,7 @@ class _Findings:
             lambda i: f"onset at {self._onset[i]:.0f} days, last encounter at {self._age[i]:.0f} days",
         )  # fmt: skip
 
-    def too_young(self) -> list[_Violation]:
+    def too_young(self) -> list[Violation]:
         """Observed terms that cannot be told at the age at last encounter."""
         least = np.zeros(len(self._ontology) + 1)
         for branch, years in LEAST_AGE.items():
@@ -251,7 +251,8 @@ class _Findings:
         )  # fmt: skip
 
 
-def _impossible_ages(table: pa.Table, key: str, column: str, units_per_year: float) -> list[_Violation]:
+def impossible_ages(table: pa.Table, key: str, column: str, units_per_year: float) -> list[Violation]:
+    """Return a violation for each row whose age is outside 0 to 130 years."""
     ages = table.column(column).to_numpy(zero_copy_only=False).astype(np.float64)
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((ages < 0) | (ages > MAX_AGE_YEARS * units_per_year))
@@ -268,7 +269,7 @@ def _impossible_ages(table: pa.Table, key: str, column: str, units_per_year: flo
     ]
 
 
-def _violations(rows: list[_Violation]) -> pa.Table:
+def violations_table(rows: Iterable[Violation]) -> pa.Table:
     """Return violations as ``clinical/rule_violations``."""
     spec = TABLES["clinical/rule_violations"]
     plain = [(row_id, rule.name, field, value, reason) for row_id, rule, field, value, reason in rows]

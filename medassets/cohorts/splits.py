@@ -172,6 +172,20 @@ def stratified_split(
     return parts
 
 
+def common_split(patients: pa.Table, seed: int) -> pa.Table:
+    """Split ``clinical/common_patients`` 80/10/10 within each condition.
+
+    Patients without condition cannot be learned from nor tested on and stand in no part.
+
+    Returns:
+        ``features/common_split``: patient_id, part; in the order of ``patients``.
+    """
+    named = patients.filter(pc.is_valid(patients.column("condition")))
+    ids = named.column("patient_id").to_pylist()
+    parts = stratified_split(named.column("condition").to_pylist(), ids, seed)
+    return pa.table({"patient_id": pa.array(ids, pa.string()), "part": pa.array(parts, pa.string())})
+
+
 def _hash(text: str, seed: int) -> int:
     """Return 64 bits that depend on text and seed alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed}|{text}".encode(), digest_size=8).digest(), "little")
