@@ -1,5 +1,7 @@
 """Interviews: the protocol, the stopping rule, and figures on simulated and on released patients."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -44,7 +46,7 @@ def test_no_question_is_asked_twice_and_the_complaint_is_not_asked() -> None:
 
 def test_more_certainty_never_takes_fewer_questions() -> None:
     counts = [INTERVIEWS.stopped(InquirySettings(certainty=c))[0] for c in (0.5, 0.8, 0.95, 0.99)]
-    for fewer, more in zip(counts, counts[1:], strict=False):
+    for fewer, more in itertools.pairwise(counts):
         assert (more >= fewer).all()
     questions = [point["mean_questions"] for point in accuracy_curve(INTERVIEWS)]
     assert questions == sorted(questions)
