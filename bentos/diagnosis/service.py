@@ -63,7 +63,7 @@ class Diagnosis:
         except BundleError as error:
             counter.closed_because = str(error)
             logger.error("not ready: %s", error)
-        # BentoML and the bundle leave a great many objects that live as long as the process. A full collection
+        # BentoML and the bundle leave many objects that live as long as the process. A full collection
         # walks them all, for tens of milliseconds, in the middle of a request: that was the long tail.
         gc.collect()
         gc.freeze()

@@ -213,24 +213,32 @@ def parse_request(body: bytes | str | dict[str, Any]) -> DiagnosisRequest:
 
 
 def parse_body(model: type[M], body: bytes | str | dict[str, Any]) -> M:
-    """Read a JSON object.
+    """Read a JSON object as a model.
 
     Raises:
         RequestError: not a JSON object, or a field is wrong; each fault names its field.
     """
-    if not isinstance(body, dict):
-        try:
-            body = json.loads(body, parse_constant=_refuse_constant)
-        except RecursionError:
-            raise RequestError([("body", "is nested too deeply")]) from None
-        except ValueError as error:
-            raise RequestError([("body", f"is not JSON: {error}")]) from None
-        if not isinstance(body, dict):
-            raise RequestError([("body", "must be a JSON object")])
     try:
-        return model.model_validate(body)
+        return model.model_validate(body if isinstance(body, dict) else load_object(body))
     except ValidationError as error:
         raise RequestError.of(error) from None
+
+
+def load_object(body: bytes | str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        RequestError: not JSON (NaN and infinities are not), nested too deeply, or not an object.
+    """
+    try:
+        content = json.loads(body, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise RequestError([("body", "is nested too deeply")]) from None
+    except ValueError as error:
+        raise RequestError([("body", f"is not JSON: {error}")]) from None
+    if not isinstance(content, dict):
+        raise RequestError([("body", "must be a JSON object")])
+    return content
 
 
 def _refuse_constant(name: str) -> float:

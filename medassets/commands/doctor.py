@@ -1,0 +1,150 @@
+"""``medassets doctor``: what of this installation works, and what to do about the rest.
+
+What belongs here: checks that change nothing. What does not: repairs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Literal
+
+import typer
+from rich.table import Table
+
+from medassets.commands.output import FAILURE, AsJson, emit, out, settings
+from medassets.settings import Settings
+
+#: A run on the public releases keeps about 2 GB.
+FREE_GIGABYTES = 5
+Level = Literal["ok", "note", "failed"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check."""
+
+    check: str
+    level: Level
+    detail: str
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check Python, packages, sources, disk, ports, bundle and prediction store."""
+    config = settings()
+    findings = list(examine(config))
+    if as_json:
+        emit({"findings": [asdict(finding) for finding in findings]})
+    else:
+        table = Table("check", "", "detail")
+        colour = {"ok": "green", "note": "yellow", "failed": "red"}
+        for finding in findings:
+            level = f"[{colour[finding.level]}]{finding.level}[/]"
+            table.add_row(finding.check, level, finding.detail)
+        out.print(table)
+    if any(finding.level == "failed" for finding in findings):
+        raise typer.Exit(FAILURE)
+
+
+def examine(config: Settings) -> Iterator[Finding]:
+    """Run all checks."""
+    version = sys.version.split()[0]
+    right = sys.version_info[:2] == (3, 11)
+    yield Finding(
+        "python", "ok" if right else "failed", version if right else f"{version}: medassets needs 3.11"
+    )
+    yield _packages()
+    yield from _sources(config)
+    yield _disk(config)
+    yield from _ports(config)
+    yield _bundle(config)
+    yield _store(config)
+
+
+def _packages() -> Finding:
+    from packaging.requirements import Requirement
+
+    wrong = []
+    for text in metadata.requires("medassets") or []:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({"extra": "platform"}):
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        if not requirement.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{requirement.name} {installed} is not {requirement.specifier}")
+    if wrong:
+        return Finding("packages", "failed", "; ".join(wrong) + ": run `make install`")
+    return Finding("packages", "ok", "as pyproject.toml asks for")
+
+
+def _sources(config: Settings) -> Iterator[Finding]:
+    from medassets.ingest.sources import resolve
+    from medassets.knowledge.quarantine import SourceError
+
+    if config.origin == "download":
+        yield Finding(
+            "sources", "note", f"origin download: fetched into {config.download_dir} by `medassets run`"
+        )
+        return
+    try:
+        found = resolve(config, show_progress=False)
+    except SourceError as error:
+        yield Finding("sources", "failed", str(error))
+        return
+    for name, source in found.items():
+        detail = source.origin if source.path is None else f"{source.origin}: {source.path}"
+        yield Finding(f"source {name}", "note" if source.origin == "absent" else "ok", detail)
+
+
+def _disk(config: Settings) -> Finding:
+    place = config.home
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / 1e9
+    detail = f"{free:.0f} GB free at {place}"
+    enough = free >= FREE_GIGABYTES
+    return Finding(
+        "disk", "ok" if enough else "failed", detail if enough else f"{detail}: {FREE_GIGABYTES} GB needed"
+    )
+
+
+def _ports(config: Settings) -> Iterator[Finding]:
+    from medassets.commands.server import port_is_free
+
+    for name, port in (("API", config.api_port), ("Dagster UI", config.ui_port)):
+        free = port_is_free(config.api_host, port)
+        yield Finding(
+            f"port of the {name}", "ok" if free else "note", f"{port} is {'free' if free else 'in use'}"
+        )
+
+
+def _bundle(config: Settings) -> Finding:
+    from medassets.serving.bundle import BundleError, latest_bundle, load_bundle
+
+    if not config.bundles_dir.exists():
+        return Finding("bundle", "note", "none yet: `medassets run` makes one")
+    try:
+        bundle = load_bundle(latest_bundle(config.bundles_dir))
+    except BundleError as error:
+        return Finding("bundle", "failed", str(error))
+    count = len(bundle.manifest.files)
+    return Finding("bundle", "ok", f"{bundle.version}, {count} files as its manifest says")
+
+
+def _store(config: Settings) -> Finding:
+    from medassets.serving.store import PredictionStore, StoreError
+
+    if not config.predictions_db.exists():
+        return Finding("predictions", "note", "none yet")
+    try:
+        entries = PredictionStore(config.predictions_db).verify()
+    except StoreError as error:
+        return Finding("predictions", "failed", str(error))
+    return Finding("predictions", "ok", f"{entries} audit entries, chain whole")

@@ -1,0 +1,97 @@
+"""``medassets serve`` and ``medassets dev``: the API, alone or beside the Dagster UI.
+
+What belongs here: which bento is served where. What does not: the service itself (``bentos/diagnosis``).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medassets.commands.output import BAD_INPUT, FAILURE, err, failures, settings, stop
+from medassets.settings import Settings
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; default: MEDASSETS_API_HOST.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; default: MEDASSETS_API_PORT.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Version of the bundle to serve; default: the latest.")
+    ] = None,
+) -> None:
+    """Serve the latest bundle's bento over HTTP, until Ctrl-C."""
+    config = settings()
+    from medassets.commands.server import environment, port_is_free, serve_command
+
+    host, port = host or config.api_host, port or config.api_port
+    with failures():
+        path = bento_of(config, bundle)
+    if not port_is_free(host, port):
+        stop(BAD_INPUT, f"port {port} on {host} is in use: choose another with --port or MEDASSETS_API_PORT")
+    err.print(f"http://{host}:{port}/docs", highlight=False)
+    command = serve_command(str(path), host, port)
+    os.execve(command[0], command, dict(environment(config)))
+
+
+def bento_of(config: Settings, version: str | None = None) -> Path:
+    """The bento of a bundle, built where it is not there yet.
+
+    Raises:
+        BundleError: no such bundle, or it is not what its manifest says.
+    """
+    from medassets.serving.bento import build_bento
+    from medassets.serving.bundle import latest_bundle
+
+    directory = config.bundles_dir / version if version else latest_bundle(config.bundles_dir)
+    return build_bento(directory, config.home / "bentoml").path
+
+
+def _dagster_home(config: Settings) -> Path:
+    """The folder of the Dagster instance, with the configuration that ``medassets run`` uses as well."""
+    import yaml
+
+    from medassets.orchestration.instance import instance_config, instance_folder
+
+    folder = instance_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "dagster.yaml"
+    if not file.exists():
+        file.write_text(yaml.safe_dump(instance_config(folder)), encoding="utf-8")
+    return folder
+
+
+def dev() -> None:
+    """Dagster UI and API together; Ctrl-C stops both."""
+    config = settings()
+    from medassets.commands.server import environment, port_is_free, serve_command, stop_process
+
+    for name, port in (("Dagster UI", config.ui_port), ("API", config.api_port)):
+        if not port_is_free(config.api_host, port):
+            stop(BAD_INPUT, f"the {name}'s port {port} is in use")
+    variables = {"DAGSTER_HOME": str(_dagster_home(config))} | dict(environment(config))
+    ui = [sys.executable, "-m", "dagster", "dev", "-m", "medassets.definitions"]
+    commands = {"Dagster UI": [*ui, "-h", config.api_host, "-p", str(config.ui_port)]}
+    err.print(f"Dagster UI on http://{config.api_host}:{config.ui_port}", highlight=False)
+    from medassets.serving.bundle import BundleError
+
+    try:
+        commands["API"] = serve_command(str(bento_of(config)), config.api_host, config.api_port)
+        err.print(f"API on http://{config.api_host}:{config.api_port}/docs", highlight=False)
+    except BundleError as error:
+        err.print(f"no API yet: {error}", highlight=False)
+    started = [subprocess.Popen(c, env=variables, start_new_session=True) for c in commands.values()]
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # either one ending ends both
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    finally:
+        for process in started:
+            stop_process(process)
+    stop(FAILURE, "one of the two ended; see above")

@@ -1,0 +1,251 @@
+"""External validation: the latest bundle on files that nobody trained on; the returned JSON is a contract.
+
+What belongs here: reading such files, asking the bundle, and the figures. What does not: how figures are
+computed (``evaluation.metrics``, ``evaluation.inquiry``) and evaluation on a split (``evaluation``).
+
+``clean`` follows the argument that published benchmarks measure the annotation of the very case: annotation
+rows and known cases that cite a publication of the validated cases are left out first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from medassets.cohorts.rare_cases import read_rare_cases
+from medassets.cohorts.simulate_common import mask
+from medassets.cohorts.splits import publication_groups
+from medassets.evaluation.metrics import classification_metrics, mean_ci, rank_metrics, ranks_of
+from medassets.features.cases import CaseSet
+from medassets.ingest.ddxplus import read_patients
+from medassets.ingest.quarantine import QuarantineRow, reasons
+from medassets.knowledge.common_conditions import CommonKnowledge
+from medassets.knowledge.ontology import Ontology
+from medassets.serving.bundle import load_bundle
+from medassets.serving.predictor import COMMON, INQUIRY, RARE
+
+#: Cases scored at once: 500 x 12,000 candidates are 24 MB.
+_CHUNK = 500
+#: Shares of unknown and of wrong answers that ``validate common`` reports.
+NOISE = {
+    "unknown_20": (0.2, 0.0),
+    "unknown_50": (0.5, 0.0),
+    "wrong_5": (0.0, 0.05),
+    "wrong_10": (0.0, 0.1),
+    "unknown_20_wrong_5": (0.2, 0.05),
+}
+_SEED = 20260101
+
+
+class RareScorer(Protocol):
+    """What validation asks of the rare-disease ranker."""
+
+    ontology: Ontology
+    candidates: Sequence[str]
+    shots: np.ndarray
+    annotated: np.ndarray
+
+    def canonical(self, disease_id: str) -> str:
+        """Id under which a disease is a candidate."""
+
+    def score(self, cases: CaseSet) -> np.ndarray:
+        """(n_cases, n_candidates), higher is better."""
+
+    def without_publications(self, pmids: set[str]) -> RareScorer:
+        """The same ranker without rows and cases that cite one of these."""
+
+
+class CommonScorer(Protocol):
+    """What validation asks of the common-disease ensemble."""
+
+    conditions: Sequence[str]
+
+    def predict(self, table: pa.Table) -> Mapping[str, np.ndarray]:
+        """``probabilities`` and ``differential`` (n, conditions), ``sets`` bool (n, conditions)."""
+
+
+def validate_rare(bundle_dir: Path, path: Path, *, clean: bool = False) -> dict[str, Any]:
+    """Rank the diagnosis of each published case in a zip or folder of phenopackets.
+
+    Args:
+        bundle_dir: the bundle to validate.
+        path: phenopackets.
+        clean: leave out what cites a publication of these cases.
+
+    Raises:
+        BundleError: the bundle is not sound, or ranks no rare diseases.
+        IngestError: nothing can be read.
+    """
+    from medassets.serving.rare import RarePredictor
+
+    bundle = load_bundle(bundle_dir)
+    predictor = RarePredictor.load(bundle.part(RARE))
+    read = read_rare_cases(path, predictor.ontology)
+    cases = CaseSet.from_tables(read.cases, read.phenotypes, predictor.ontology)
+    report = rare_report(predictor, cases, clean=clean)
+    return {"task": RARE, "bundle": bundle.version, "clean": clean, **report, **_set_aside(read.rejected)}
+
+
+def rare_report(predictor: RareScorer, cases: CaseSet, *, clean: bool = False) -> dict[str, Any]:
+    """Figures by number of known cases.
+
+    The groups of the contract are ranked among the candidates of the databases that the diagnoses come from
+    (OMIM for the published phenopackets); ``full`` holds the same over all candidates. Intervals draw whole
+    publication groups. Cases without an observed term have no rank, as in the baseline, and are counted in
+    ``without_terms``.
+
+    Args:
+        predictor: the ranker.
+        cases: the validated cases, with their diagnoses.
+        clean: leave out what cites one of their publications.
+    """
+    usable = np.array(
+        [len(o) > 0 and d is not None for o, d in zip(cases.observed, cases.disease_ids, strict=True)]
+    )
+    without_terms = int((~usable).sum())
+    cases = cases[usable.astype(bool)]
+    if clean:
+        predictor = predictor.without_publications({p for pmids in cases.pmids for p in pmids})
+    column = {disease: i for i, disease in enumerate(predictor.candidates)}
+    diagnoses = [predictor.canonical(disease or "") for disease in cases.disease_ids]
+    truth = np.array([column.get(disease, -1) for disease in diagnoses], dtype=np.int64)
+    databases = sorted({disease.split(":")[0] for disease in diagnoses})
+    own = np.array([c.split(":")[0] in databases for c in predictor.candidates], dtype=bool)
+    own_column = np.where(own, np.cumsum(own) - 1, -1)
+    ranks = {"groups": np.full(len(cases), np.inf), "full": np.full(len(cases), np.inf)}
+    for start in range(0, len(cases), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        scores = predictor.score(cases[part])
+        among_own = np.where(truth[part] >= 0, own_column[truth[part]], -1)
+        ranks["groups"][part] = ranks_of(scores[:, own], among_own)
+        ranks["full"][part] = ranks_of(scores, truth[part])
+    groups = publication_groups(cases.case_ids, cases.pmids)
+    masks = _case_groups(predictor, truth)
+    tables = {
+        name: {group: rank_metrics(r[m], groups=np.array(groups)[m]) for group, m in masks.items()}
+        for name, r in ranks.items()
+    }
+    return {
+        "candidates": int(own.sum()),
+        "databases": databases,
+        "groups": tables["groups"],
+        "full": {"candidates": len(own), "groups": tables["full"]},
+        "without_terms": without_terms,
+        "not_candidates": int((truth < 0).sum()),
+    }
+
+
+def _case_groups(predictor: RareScorer, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks by what is known of the diagnosis; of a disease that is no candidate nothing is known."""
+    known = truth >= 0
+    shots = np.where(known, np.asarray(predictor.shots)[truth], 0)
+    annotated = known & np.asarray(predictor.annotated)[truth]
+    return {
+        "all": np.ones(len(truth), dtype=bool),
+        "annotated": annotated,
+        "shots_0": (shots == 0) & annotated,
+        "shots_0_all": shots == 0,
+        "shots_1_4": (shots >= 1) & (shots < 5),
+        "shots_5_50": (shots >= 5) & (shots <= 50),
+        "shots_over_50": shots > 50,
+    }
+
+
+def validate_common(bundle_dir: Path, path: Path) -> dict[str, Any]:
+    """Ask for the condition of each patient of a file in DDXPlus's format.
+
+    Args:
+        bundle_dir: the bundle to validate.
+        path: the patients' zip or CSV.
+
+    Raises:
+        BundleError: the bundle is not sound, or has no common-disease model.
+        IngestError: nothing can be read.
+    """
+    from medassets.serving.common import CommonPredictor
+
+    bundle = load_bundle(bundle_dir)
+    predictor = CommonPredictor.load(bundle.part(COMMON))
+    knowledge = CommonKnowledge.bundled()
+    patients, rejected = read_patients(path, knowledge, duplicates="keep")
+    report = common_report(predictor, patients, knowledge)
+    if INQUIRY in bundle.manifest.parts:
+        from medassets.evaluation.inquiry import inquiry_metrics
+        from medassets.serving.inquiry import Inquiry
+
+        report["inquiry"] = inquiry_metrics(Inquiry.load(bundle.part(INQUIRY)).engine, patients)
+    return {"task": COMMON, "bundle": bundle.version, **report, **_set_aside(rejected)}
+
+
+def common_report(predictor: CommonScorer, patients: pa.Table, knowledge: CommonKnowledge) -> dict[str, Any]:
+    """Figures with complete evidence, with hidden and falsified answers, and of the conformal sets.
+
+    Args:
+        predictor: the ensemble.
+        patients: rows of ``clinical/common_patients``, with conditions and, where known, differentials.
+        knowledge: what the answers mean, for hiding and falsifying them.
+    """
+    conditions = list(predictor.conditions)
+    column = {name: i for i, name in enumerate(conditions)}
+    truth = np.array([column[name] for name in patients.column("condition").to_pylist()], dtype=np.int64)
+    predicted = predictor.predict(patients)
+    report = classification_metrics(
+        predicted["probabilities"],
+        truth,
+        predicted_differential=predicted["differential"],
+        reference_differential=_differentials(patients, column),
+    )
+    sets = predicted.get("sets")
+    report["inquiry"] = None
+    report["noise"] = _noise(predictor.predict, patients, truth, knowledge)
+    report["conformal"] = None if sets is None else _conformal(np.asarray(sets, dtype=bool), truth)
+    return report
+
+
+def _noise(
+    predict: Callable[[pa.Table], Mapping[str, np.ndarray]],
+    patients: pa.Table,
+    truth: np.ndarray,
+    knowledge: CommonKnowledge,
+) -> dict[str, Any]:
+    found = {}
+    for name, (unknown, wrong) in NOISE.items():
+        noisy = mask(patients, knowledge, seed=_SEED, unknown_rate=unknown, wrong_rate=wrong)
+        hit = ranks_of(predict(noisy)["probabilities"], truth) <= 1
+        mean, limits = mean_ci(hit[:, None])
+        found[name] = {
+            "top1": float(mean[0]),
+            "ci95": limits[0].tolist(),
+            "unknown_rate": unknown,
+            "wrong_rate": wrong,
+        }
+    return found
+
+
+def _conformal(sets: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    values = np.stack([sets[np.arange(len(truth)), truth], sets.sum(1)], axis=1)
+    mean, limits = mean_ci(values)
+    return {
+        "nominal": 0.95,
+        "coverage": float(mean[0]),
+        "mean_size": float(mean[1]),
+        "ci95": {"coverage": limits[0].tolist(), "mean_size": limits[1].tolist()},
+    }
+
+
+def _differentials(patients: pa.Table, column: Mapping[str, int]) -> np.ndarray:
+    """(n, conditions) mass of the reference differentials, zero where a patient has none."""
+    mass = np.zeros((patients.num_rows, len(column)))
+    for row, differential in enumerate(patients.column("differential").to_pylist()):
+        for entry in differential or []:
+            mass[row, column[entry["condition"]]] = entry["probability"]
+    return mass
+
+
+def _set_aside(rejected: Sequence[QuarantineRow]) -> dict[str, Any]:
+    """How many rows could not be used, by reason: nothing is dropped in silence."""
+    return {"quarantined": {"n": len(rejected), "reasons": dict(reasons(rejected))}}

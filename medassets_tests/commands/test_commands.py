@@ -1,0 +1,170 @@
+"""The command line: help, exit codes, JSON, and what each failure says."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from medassets.cli import app
+from medassets.commands import run as run_command
+from medassets.commands import server
+from medassets.serving.answering import Desk
+from medassets.serving.bundle import latest_bundle
+from medassets.serving.predictor import Diagnoser
+from medassets.serving.requests import parse_request
+from medassets.serving.store import PredictionStore
+from medassets_tests.serving.conftest import OBO, FakeRare, fake_bundle
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDASSETS_HOME", str(tmp_path))
+    monkeypatch.delenv("MEDASSETS_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ontology(tmp_path):
+    from medassets.knowledge.ontology import Ontology
+
+    (tmp_path / "hp.obo").write_text(OBO)
+    return Ontology.from_obo(tmp_path / "hp.obo")
+
+
+@pytest.fixture
+def served(home, ontology, monkeypatch):
+    """A bundle whose models are fakes."""
+    bundle = fake_bundle(home / "bundles")
+    monkeypatch.setattr(Diagnoser, "load", classmethod(lambda cls, d: cls(bundle, rare=FakeRare(ontology))))
+    return bundle
+
+
+def invoke(*arguments, code=0, **more):
+    result = runner.invoke(app, [str(a) for a in arguments], **more)
+    assert result.exit_code == code, result.output + result.stderr
+    return result
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "dev", "diagnose", "validate", "lineage", "doctor"])
+def test_every_command_explains_itself(command):
+    assert "Usage" in invoke(command, "--help").output
+
+
+def test_help_names_the_exit_codes_and_imports_nothing_heavy():
+    code = (
+        "import sys, medassets.cli; "
+        "heavy = ('dagster', 'torch', 'mlflow', 'pandas', 'polars', 'bentoml', 'numpy'); "
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+    assert time.monotonic() - started < 10
+    assert "Exit codes" in invoke("--help").output
+
+
+def test_diagnose_reads_requests_and_phenopackets(served, home):
+    request = home / "request.json"
+    request.write_text(json.dumps({"observed": ["HP:0002125"], "age": "P3Y"}))
+    answer = json.loads(invoke("diagnose", request, "--json").stdout)
+    assert answer["rare"]["candidates"][0]["disease_id"] == "OMIM:1"
+    assert "read as HP:0001250" in invoke("diagnose", request).output
+    packet = {"id": "p", "subject": {}, "phenotypicFeatures": [{"type": {"id": "HP:0001250"}}]}
+    assert "First" in invoke("diagnose", "-", input=json.dumps(packet)).output
+    assert PredictionStore(home / "predictions.db").verify() == 3
+
+
+def test_bad_input_is_exit_code_2_and_names_the_field(served, home):
+    request = home / "request.json"
+    request.write_text(json.dumps({"observed": ["HP:9999999"]}))
+    problem = json.loads(invoke("diagnose", request, "--json", code=2).stdout)
+    assert problem["errors"][0]["field"] == "observed[0]" and problem["exit_code"] == 2
+    request.write_text("{")
+    assert "not JSON" in invoke("diagnose", request, code=2).stderr
+    assert "No such file" in invoke("diagnose", home / "none.json", code=2).stderr
+
+
+def test_no_bundle_is_exit_code_3(home):
+    (home / "request.json").write_text(json.dumps({"observed": ["HP:0001250"]}))
+    assert "medassets run" in invoke("diagnose", home / "request.json", code=3).stderr
+    assert "medassets run" in invoke("serve", code=3).stderr
+    assert "no bundle" in invoke("validate", "rare", home, code=3).stderr
+
+
+def test_lineage_in_three_forms(served, home):
+    store = PredictionStore(home / "predictions.db")
+    desk = Desk(Diagnoser.load(latest_bundle(home / "bundles")), store)
+    prediction = desk.diagnose(parse_request({"observed": ["HP:0001250"]}))["prediction_id"]
+    assert "sha256=5ca1ab1e" in invoke("lineage", prediction).output
+    assert json.loads(invoke("lineage", prediction, "--json").stdout)["kind"] == "prediction"
+    assert "wasDerivedFrom" in json.loads(invoke("lineage", prediction, "--format", "prov-json").stdout)
+
+
+def test_lineage_of_nothing_makes_no_store(home):
+    assert "nothing was asked yet" in invoke("lineage", "nope", code=2).stderr
+    assert not (home / "predictions.db").exists()
+
+
+def test_wrong_settings_are_named(home, monkeypatch):
+    monkeypatch.setenv("MEDASSETS_API_PORT", "70000")
+    assert "MEDASSETS_API_PORT" in invoke("doctor", code=2).stderr
+
+
+def test_doctor_finds_a_damaged_bundle(home):
+    healthy = {f["check"]: f["level"] for f in json.loads(invoke("doctor", "--json").stdout)["findings"]}
+    assert healthy["python"] == "ok" and healthy["bundle"] == "note"
+    bundle = fake_bundle(home / "bundles")
+    assert invoke("doctor", "--json").exit_code == 0
+    (bundle.directory / "rare" / "x.json").write_text("?")
+    findings = {f["check"]: f for f in json.loads(invoke("doctor", "--json", code=1).stdout)["findings"]}
+    assert findings["bundle"]["level"] == "failed" and "rare/x.json" in findings["bundle"]["detail"]
+
+
+def test_a_port_in_use_is_refused(served, home, monkeypatch):
+    import socket
+
+    monkeypatch.setattr("medassets.commands.serve.bento_of", lambda *_: home)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert not server.port_is_free("127.0.0.1", port)
+        assert "in use" in invoke("serve", "--port", port, code=2).stderr
+
+
+def test_the_table_of_a_run_names_origins_and_intervals(home, capsys):
+    from medassets.orchestration.run import AssetLine, RunSummary
+    from medassets.settings import Settings
+
+    summary = RunSummary(
+        executed=[AssetLine("clinical/rare_cases", 8186, 2.5)],
+        up_to_date=["sources/phenopackets"],
+        sources={"phenopackets": "folder"},
+        metrics=[
+            {"name": "top1", "value": 0.5, "low": 0.4, "high": 0.6, "n": 100, "origin": "published_case"}
+        ],
+        seconds=3,
+    )
+    run_command.show(summary, None, Settings())
+    shown = capsys.readouterr().out
+    for words in ("clinical", "8,186", "0.500", "[0.400, 0.600]", "published_case", "phenopackets (folder)"):
+        assert words in shown
+
+
+def test_a_service_that_ends_early_shows_its_log(home, monkeypatch):
+    from medassets.settings import Settings
+
+    monkeypatch.setattr(
+        server, "serve_command", lambda *_: [sys.executable, "-c", "print('broken'); exit(4)"]
+    )
+    with (
+        pytest.raises(server.ServerError, match=r"ended with 4[\s\S]*broken"),
+        server.running(home, Settings()),
+    ):
+        pass
