@@ -1,7 +1,8 @@
 """External validation: the latest bundle on files that nobody trained on; the returned JSON is a contract.
 
-What belongs here: reading such files, asking the bundle, and the figures. What does not: how figures are
-computed (``evaluation.metrics``, ``evaluation.inquiry``) and evaluation on a split (``evaluation``).
+What belongs here: asking the bundle, and the figures. What does not: reading patients' files (``ingest``),
+how figures are computed (``evaluation.metrics``, ``evaluation.inquiry``) and evaluation on a split
+(``evaluation``).
 
 ``clean`` follows the argument that published benchmarks measure the annotation of the very case: annotation
 rows and known cases that cite a publication of the validated cases are left out first.
@@ -21,7 +22,6 @@ from medassets.cohorts.simulate_common import mask
 from medassets.cohorts.splits import publication_groups
 from medassets.evaluation.metrics import classification_metrics, mean_ci, rank_metrics, ranks_of
 from medassets.features.cases import CaseSet
-from medassets.ingest.ddxplus import read_patients
 from medassets.ingest.quarantine import QuarantineRow, reasons
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
@@ -155,24 +155,24 @@ def _case_groups(predictor: RareScorer, truth: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-def validate_common(bundle_dir: Path, path: Path) -> dict[str, Any]:
-    """Ask for the condition of each patient of a file in DDXPlus's format.
+def validate_common(
+    bundle_dir: Path, patients: pa.Table, rejected: Sequence[QuarantineRow] = ()
+) -> dict[str, Any]:
+    """Ask for the condition of each patient.
 
     Args:
         bundle_dir: the bundle to validate.
-        path: the patients' zip or CSV.
+        patients: rows of ``clinical/common_patients``, as ``ingest.ddxplus`` reads them.
+        rejected: rows that could not be read, for the report.
 
     Raises:
         BundleError: the bundle is not sound, or has no common-disease model.
-        IngestError: nothing can be read.
     """
     from medassets.serving.common import CommonPredictor
 
     bundle = load_bundle(bundle_dir)
     predictor = CommonPredictor.load(bundle.part(COMMON))
-    knowledge = CommonKnowledge.bundled()
-    patients, rejected = read_patients(path, knowledge, duplicates="keep")
-    report = common_report(predictor, patients, knowledge)
+    report = common_report(predictor, patients, CommonKnowledge.bundled())
     if INQUIRY in bundle.manifest.parts:
         from medassets.evaluation.inquiry import inquiry_metrics
         from medassets.serving.inquiry import Inquiry
