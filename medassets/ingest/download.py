@@ -29,7 +29,6 @@ LOCK_NAME = "releases.lock.json"
 ATTEMPTS = 6
 #: Seconds before the second attempt; doubled before each further one, up to the longest.
 BACKOFF, LONGEST_WAIT = 1.0, 60.0
-_CHUNK = 1 << 18
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Report = Callable[[int], None]
@@ -244,7 +243,7 @@ def _attempt(release: Release, url: str, part: Path, client: httpx.Client, repor
         done = start if continued else 0
         with part.open("ab" if continued else "wb") as stream:
             report(done)
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():
                 stream.write(chunk)
                 done += len(chunk)
                 report(done)

@@ -248,7 +248,7 @@ class CommonKnowledge:
 
 
 def ordered_values(values: Iterable[Value], default: str) -> tuple[Value, ...]:
-    """Return values with the default first, the others by number: the order of the release does not matter."""
+    """Return values with the default first, the others by number, whatever the order of the release."""
     return tuple(sorted(values, key=lambda value: (value.code != default, *code_order(value.code))))
 
 
