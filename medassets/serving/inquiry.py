@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
-from medassets.features.answer_tables import AnswerTables, fit_answer_tables, split_evidence
+from medassets.features.answer_tables import AnswerTables, split_evidence
 from medassets.features.inquiry import (
     NO,
     NOT_APPLICABLE,
@@ -31,7 +30,7 @@ from medassets.features.inquiry import (
     InquirySettings,
     Interview,
 )
-from medassets.knowledge.common_conditions import VALUE_SEPARATOR, CommonKnowledge
+from medassets.knowledge.common_conditions import VALUE_SEPARATOR
 
 Language = Literal["en", "es"]
 
@@ -86,9 +85,10 @@ class Inquiry:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the stored interview is made of: settings, number of training patients, origin of the rows."""
+        """What the interview is made of: settings, number of training patients, origin of their rows."""
         return {
-            "settings": asdict(self.engine.settings),
+            "params": asdict(self.engine.settings),
+            "metrics": {},
             "n_patients": self.engine.tables.n_patients,
             "training_origin": self.wording["training_origin"],
         }
@@ -113,7 +113,9 @@ class Inquiry:
         """
         content = json.loads((directory / "inquiry.json").read_text(encoding="utf-8"))
         settings = InquirySettings(**content["settings"])
-        return cls(_engine(AnswerTables.load(directory), content["wording"], settings), content["wording"])
+        return cls(
+            make_engine(AnswerTables.load(directory), content["wording"], settings), content["wording"]
+        )
 
     def interview(self, stated: Stated, age: float | None, sex: str) -> tuple[Interview, Answers]:
         """Enter everything that is stated of one person.
@@ -274,7 +276,8 @@ def _positive(question: dict[str, Any], values: list[str]) -> bool:
     return any(value != question["default"] for value in values)
 
 
-def _engine(tables: AnswerTables, wording: dict[str, Any], settings: InquirySettings) -> InquiryEngine:
+def make_engine(tables: AnswerTables, wording: dict[str, Any], settings: InquirySettings) -> InquiryEngine:
+    """Put severities, red flags and sexes of the wording beside the tables."""
     questions = [wording["questions"][code] for code in tables.codes]
     return InquiryEngine(
         tables,
@@ -282,43 +285,4 @@ def _engine(tables: AnswerTables, wording: dict[str, Any], settings: InquirySett
         np.array([question["red_flag"] for question in questions], dtype=bool),
         [question["sex"] for question in questions],
         settings,
-    )
-
-
-def build_inquiry(
-    knowledge: CommonKnowledge, patients: pa.Table | None = None, settings: InquirySettings | None = None
-) -> Inquiry:
-    """Make the interview from the knowledge and, where the source has them, training patients.
-
-    Args:
-        knowledge: figures and wording.
-        patients: training part of ``clinical/common_patients``; simulated rows add nothing that the figures
-            do not say, so pass only rows of a source.
-        settings: stopping rule; ``evaluation.inquiry.choose_settings`` finds one for a budget of questions.
-    """
-    questions = {
-        e.code: {
-            "type": e.type,
-            "default": e.default,
-            "group": e.group,
-            "red_flag": e.red_flag,
-            "sex": e.sex,
-            "label": {"en": e.label_en, "es": e.label_es},
-            "question": {"en": e.question_en, "es": e.question_es},
-            "values": list(e.value_codes),
-        }
-        for e in knowledge.evidences
-    }
-    wording = {
-        "questions": questions,
-        "values": {
-            v.code: {"en": v.label_en, "es": v.label_es} for e in knowledge.evidences for v in e.values
-        },
-        "conditions": {
-            c.name: {"en": c.name_en, "es": c.name_es, "severity": c.severity} for c in knowledge.conditions
-        },
-        "training_origin": sorted(set(patients.column("origin").to_pylist())) if patients is not None else [],
-    }
-    return Inquiry(
-        _engine(fit_answer_tables(knowledge, patients), wording, settings or InquirySettings()), wording
     )

@@ -17,7 +17,7 @@ from medassets.evaluation.inquiry import (
 from medassets.features.inquiry import InquirySettings
 from medassets.ingest.ddxplus import read_patients
 from medassets.knowledge.common_conditions import CommonKnowledge
-from medassets.serving.inquiry import build_inquiry
+from medassets.serving.inquiry_build import build_inquiry
 
 KNOWLEDGE = CommonKnowledge.bundled()
 PATIENTS = simulate(KNOWLEDGE, seed=3, total=200)

@@ -1,10 +1,13 @@
 """The stateless interview: wording, contradictions, and what is kept in the bundle."""
 
+import pyarrow as pa
 import pytest
 
+from medassets.cohorts.simulate_common import simulate
 from medassets.features.inquiry import InquiryInputError, InquirySettings
 from medassets.knowledge.common_conditions import CommonKnowledge
-from medassets.serving.inquiry import Inquiry, build_inquiry
+from medassets.serving.inquiry import Inquiry
+from medassets.serving.inquiry_build import build_inquiry, fit_inquiry
 from medassets_tests.features.test_answer_tables import PAIN, PLACED
 
 KNOWLEDGE = CommonKnowledge.bundled()
@@ -128,3 +131,26 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
     (tmp_path / "outcome.npy").unlink()
     with pytest.raises(FileNotFoundError, match="outcome"):
         Inquiry.load(tmp_path)
+
+
+def test_simulated_rows_choose_where_to_stop_and_never_enter_the_tables() -> None:
+    simulated = simulate(KNOWLEDGE, seed=2, total=250)
+    fitted = fit_inquiry(KNOWLEDGE, simulated, budget=5.0)
+    assert fitted.metadata["n_patients"] == 0
+    assert fitted.metadata["training_origin"] == []
+    assert fitted.metadata["params"]["certainty"] < 0.98
+    assert fit_inquiry(KNOWLEDGE, simulated, budget=5.0).metadata == fitted.metadata
+
+
+def test_recorded_rows_are_all_counted_in_the_end() -> None:
+    rows = simulate(KNOWLEDGE, seed=2, total=300)
+    origin = rows.schema.get_field_index("origin")
+    recorded = rows.set_column(origin, rows.schema.field(origin), pa.array(["ehr"] * 300))
+    fitted = fit_inquiry(KNOWLEDGE, pa.concat_tables([recorded, rows.slice(0, 50)]))
+    assert fitted.metadata["n_patients"] == 300
+    assert fitted.metadata["training_origin"] == ["ehr"]
+
+
+def test_without_patients_nothing_is_chosen() -> None:
+    with pytest.raises(ValueError, match="no patients"):
+        fit_inquiry(KNOWLEDGE, simulate(KNOWLEDGE, seed=2, total=1).slice(0, 0))
