@@ -14,7 +14,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from medassets.cohorts.tables import TABLES, conform
-from medassets.ingest.phenopackets import Packet, read_phenopackets
+from medassets.ingest.packets import Packet
+from medassets.ingest.phenopackets import read_phenopackets
 from medassets.ingest.quarantine import QuarantineRow, quarantine_table
 from medassets.knowledge.ontology import Ontology
 

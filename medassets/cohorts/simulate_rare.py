@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from medassets.cohorts.rare_cases import packets_to_tables
 from medassets.cohorts.rules import LEAST_AGE, SEX_BRANCHES, sex_limited_diseases
 from medassets.cohorts.tables import TABLES, conform
-from medassets.ingest.phenopackets import Finding, Packet
+from medassets.ingest.packets import Finding, Packet
 from medassets.ingest.time_element import MAX_AGE_YEARS, ONSET_TERMS, YEAR
 from medassets.knowledge.annotations import UNSTATED_FREQUENCY
 from medassets.knowledge.ontology import ONSET, Ontology

@@ -1,57 +1,23 @@
-"""GA4GH phenopackets, version 2: one JSON a person, in a folder or a zip.
+"""Files of GA4GH phenopackets, version 2: one JSON a person, in a folder or a zip.
 
-What belongs here: reading the files, and for each packet the fields that the platform uses, with everything
-that cannot be used set aside in words. What does not: completeness, splits and the declared tables
-(``medassets.cohorts``).
-
-Specification: https://phenopacket-schema.readthedocs.io/en/2.0.0 (Jacobsen et al., Nature Biotechnology
-    2022).
+What belongs here: finding and parsing the files, and setting aside what is no phenopacket of its own. What
+does not: the fields of a packet (``medassets.ingest.packets``) and the declared tables
+(``medassets.cohorts.rare_cases``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medassets.ingest.archives import zip_members
+from medassets.ingest.packets import SOURCE, Packet, PacketReader
 from medassets.ingest.quarantine import IngestError, QuarantineRow, excerpt
-from medassets.ingest.time_element import AgeError, onset_days
 from medassets.knowledge.ontology import Ontology
-
-SOURCE = "phenopackets"
-SEXES = {"MALE": "M", "FEMALE": "F", "OTHER_SEX": "unknown", "UNKNOWN_SEX": "unknown"}
-_GENE_ROLES_LEFT_OUT = frozenset({"REJECTED"})
-
-
-@dataclass(slots=True)
-class Finding:
-    """A phenotypic feature; ``onset_days`` since birth, None where it is not stated."""
-
-    hpo_id: str
-    source_hpo_id: str
-    excluded: bool
-    onset_days: int | None
-
-
-@dataclass(slots=True)
-class Packet:
-    """What the platform uses of one phenopacket."""
-
-    case_id: str
-    cohort: str | None
-    source_file: str
-    subject_id: str | None = None
-    sex: str = "unknown"
-    age_days: int | None = None
-    disease_id: str | None = None
-    disease_label: str | None = None
-    genes: list[str] = field(default_factory=list)
-    pmids: list[str] = field(default_factory=list)
-    hpo_version: str | None = None
-    findings: list[Finding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -65,8 +31,8 @@ class PhenopacketRead:
 def read_phenopackets(path: Path | str, ontology: Ontology) -> PhenopacketRead:
     """Read every phenopacket of a zip, a folder (searched in depth) or a single JSON file.
 
-    A packet that cannot be used at all (not JSON, no id, id already taken) is set aside whole. A bad value
-    inside a packet is set aside alone and the rest of the packet is kept.
+    A packet that cannot be used at all (not JSON, no id, id already taken, another version of the schema) is
+    set aside whole. A bad value inside a packet is set aside alone and the rest of the packet is kept.
 
     Raises:
         IngestError: the path does not exist, is neither, is a corrupt zip or holds no JSON file; names the
@@ -74,30 +40,41 @@ def read_phenopackets(path: Path | str, ontology: Ontology) -> PhenopacketRead:
     """
     path = Path(path)
     packets: dict[str, Packet] = {}
-    contents: dict[str, Any] = {}
+    digests: dict[str, bytes] = {}
     quarantine: list[QuarantineRow] = []
     for name, content in _members(path):
-        document = _parse(name, content, quarantine)
-        if document is None:
+        try:
+            document = _parse(content)
+            case_id = document["id"]
+            digest = hashlib.sha256(content).digest()
+            if case_id in packets:
+                which = "the same packet" if digests[case_id] == digest else "another packet with this id"
+                reason = f"{which} stands in {packets[case_id].source_file}"
+                raise _UnusableError("id", case_id, reason, "an id of its own", document)
+        except _UnusableError as error:
+            quarantine.append(error.row(name))
             continue
-        case_id = document["id"]
-        if case_id in packets:
-            first = packets[case_id].source_file
-            same = contents[case_id] == document
-            reason = (
-                f"the same packet stands in {first}"
-                if same
-                else f"another packet with this id stands in {first}"
-            )
-            quarantine.append(
-                QuarantineRow(
-                    SOURCE, name, None, case_id, "id", case_id, reason, "an id of its own", excerpt(document)
-                )
-            )
-            continue
-        contents[case_id] = document
+        digests[case_id] = digest
         packets[case_id] = PacketReader(document, name, ontology, quarantine).read()
     return PhenopacketRead(list(packets.values()), quarantine)
+
+
+class _UnusableError(ValueError):
+    """A file that gives no case."""
+
+    def __init__(self, field: str, value: object, reason: str, allowed: str, document: object) -> None:
+        super().__init__(reason)
+        self._field, self._reason, self._allowed, self._document = field, reason, allowed, document
+        self._value = None if value is None else str(value)
+
+    def row(self, source_file: str) -> QuarantineRow:
+        """Return the rejection of the whole file."""
+        known = self._document.get("id") if isinstance(self._document, dict) else None
+        case_id = known if isinstance(known, str) and known else None
+        return QuarantineRow(
+            SOURCE, source_file, None, case_id, self._field, self._value,
+            self._reason, self._allowed, excerpt(self._document),
+        )  # fmt: skip
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -121,203 +98,36 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             raise IngestError(f"{path}: the archive holds no phenopacket (*.json)")
 
 
-def _parse(name: str, content: bytes, quarantine: list[QuarantineRow]) -> dict[str, Any] | None:
-    """Return the packet, or None after setting it aside because it is not JSON or has no id."""
-    value: str | None = None
+def _parse(content: bytes) -> dict[str, Any]:
+    """Return the phenopacket that a file holds.
+
+    Raises:
+        _UnusableError: not JSON, not a phenopacket of version 2, or without id.
+    """
     try:
         document = json.loads(content.removeprefix(b"\xef\xbb\xbf"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        reason, allowed = f"not valid JSON: {error}", "a complete JSON object in UTF-8"
-        document, where, value = content.decode("utf-8", "replace"), "document", None
-    else:
-        if not isinstance(document, dict):
-            reason, allowed, where, value = (
-                "not a JSON object",
-                "a phenopacket object",
-                "document",
-                type(document).__name__,
+    except (ValueError, RecursionError) as error:
+        text = content[:10_000].decode("utf-8", "replace")
+        raise _UnusableError(
+            "document", None, f"not valid JSON: {error}", "a complete JSON object in UTF-8", text
+        ) from error
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise _UnusableError("document", kind, "not a JSON object", "a phenopacket object", document)
+    case_id = document.get("id")
+    if not isinstance(case_id, str) or not case_id.strip():
+        raise _UnusableError("id", case_id, "the packet has no id", "a non-empty text", document)
+    for other in ("proband", "members"):
+        if other in document:
+            raise _UnusableError(
+                other, None, "a family or cohort, not a phenopacket", "one phenopacket a file", document
             )
-        elif not isinstance(document.get("id"), str) or not document["id"].strip():
-            reason, allowed, where = "the packet has no id", "a non-empty text", "id"
-            value = None if document.get("id") is None else str(document["id"])
-        else:
-            return document
-    quarantine.append(
-        QuarantineRow(SOURCE, name, None, None, where, value, reason, allowed, excerpt(document))
-    )
-    return None
-
-
-class PacketReader:
-    """Reads one packet; each bad value goes to ``quarantine`` and is otherwise treated as not given."""
-
-    def __init__(
-        self, document: dict[str, Any], source_file: str, ontology: Ontology, quarantine: list[QuarantineRow]
-    ) -> None:
-        self._document = document
-        self._file = source_file
-        self._ontology = ontology
-        self._quarantine = quarantine
-
-    def read(self) -> Packet:
-        """Return the packet's usable content."""
-        folders = self._file.split("/")[:-1]
-        subject = self._object(self._document, "subject")
-        meta = self._object(self._document, "metaData")
-        packet = Packet(self._document["id"], folders[-1] if folders else None, self._file)
-        packet.subject_id = self._text(subject, "id")
-        packet.sex = self._sex(subject)
-        packet.age_days = self._days(subject.get("timeAtLastEncounter", subject.get("ageAtCollection")),
-                                     "subject.timeAtLastEncounter")  # fmt: skip
-        packet.disease_id, packet.disease_label = self._disease()
-        packet.genes = self._genes()
-        references = (self._text(item, "id") for item in self._list(meta, "metaData.externalReferences"))
-        packet.pmids = sorted({reference for reference in references if reference})
-        packet.hpo_version = self._hpo_version(meta)
-        packet.findings = self._findings()
-        return packet
-
-    def _reject(self, where: str, value: object, reason: str, allowed: str, row: int | None = None,
-                raw: object = None) -> None:  # fmt: skip
-        text = (
-            value
-            if isinstance(value, str) or value is None
-            else json.dumps(value, sort_keys=True, default=str)
+    meta = document.get("metaData")
+    version = meta.get("phenopacketSchemaVersion") if isinstance(meta, dict) else None
+    # Version 1 negates findings with another field: read as version 2, what was excluded would pass as
+    # observed.
+    if version is not None and not str(version).startswith("2"):
+        raise _UnusableError(
+            "metaData.phenopacketSchemaVersion", version, "another schema version", "2 or 2.x", document
         )
-        self._quarantine.append(
-            QuarantineRow(SOURCE, self._file, row, self._document["id"], where, text, reason, allowed,
-                          None if raw is None else excerpt(raw))
-        )  # fmt: skip
-
-    def _object(self, parent: dict[str, Any], key: str) -> dict[str, Any]:
-        value = parent.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            self._reject(key, value, "not an object", "a JSON object")
-            return {}
-        return value
-
-    def _list(self, parent: dict[str, Any], where: str) -> list[dict[str, Any]]:
-        """Return the objects of a list; ``where`` is the full name, its last part the key."""
-        value = parent.get(where.rsplit(".", 1)[-1]) or []
-        if not isinstance(value, list):
-            self._reject(where, value, "not a list", "a list of objects")
-            return []
-        for row, item in enumerate(value, 1):
-            if not isinstance(item, dict):
-                self._reject(where, item, "not an object", "a JSON object", row)
-        return [item for item in value if isinstance(item, dict)]
-
-    @staticmethod
-    def _text(parent: dict[str, Any], key: str) -> str | None:
-        value = parent.get(key)
-        return value.strip() or None if isinstance(value, str) else None
-
-    def _sex(self, subject: dict[str, Any]) -> str:
-        value = subject.get("sex", "UNKNOWN_SEX")
-        if value not in SEXES:
-            self._reject("subject.sex", value, "unknown sex", ", ".join(SEXES))
-            return "unknown"
-        return SEXES[value]
-
-    def _days(self, element: object, where: str, row: int | None = None) -> int | None:
-        """Return a TimeElement in days since birth, None where it is not given or not usable."""
-        if element is None:
-            return None
-        try:
-            return onset_days(element)
-        except AgeError as error:
-            self._reject(where, element, error.reason, error.allowed, row)
-            return None
-
-    def _disease(self) -> tuple[str | None, str | None]:
-        """Return the first disease that is not excluded, else the first interpretation's diagnosis."""
-        terms = [
-            self._object(d, "term") for d in self._list(self._document, "diseases") if not d.get("excluded")
-        ]
-        for interpretation in self._list(self._document, "interpretations"):
-            terms.append(self._object(self._object(interpretation, "diagnosis"), "disease"))
-        for term in terms:
-            disease_id = self._text(term, "id")
-            if disease_id and ":" in disease_id:
-                return disease_id, self._text(term, "label")
-            if disease_id:
-                self._reject(
-                    "diseases.term.id", disease_id, "not a CURIE", "prefix:number, for example OMIM:147791"
-                )
-        return None, None
-
-    def _genes(self) -> list[str]:
-        """Return the symbols of the genes of all interpretations that were not rejected, sorted."""
-        symbols = set()
-        for interpretation in self._list(self._document, "interpretations"):
-            diagnosis = self._object(interpretation, "diagnosis")
-            for genomic in self._list(diagnosis, "interpretations.diagnosis.genomicInterpretations"):
-                if genomic.get("interpretationStatus") in _GENE_ROLES_LEFT_OUT:
-                    continue
-                variant = self._object(genomic, "variantInterpretation")
-                descriptor = self._object(variant, "variationDescriptor")
-                for gene in (self._object(descriptor, "geneContext"), self._object(genomic, "gene")):
-                    if symbol := self._text(gene, "symbol"):
-                        symbols.add(symbol)
-        return sorted(symbols)
-
-    def _hpo_version(self, meta: dict[str, Any]) -> str | None:
-        for resource in self._list(meta, "metaData.resources"):
-            prefix = resource.get("namespacePrefix") or resource.get("id")
-            if isinstance(prefix, str) and prefix.lower() in ("hp", "hpo"):
-                return self._text(resource, "version")
-        return None
-
-    def _findings(self) -> list[Finding]:
-        """Return one finding a term: the earliest onset of repeated, the observed of contradictory ones."""
-        chosen: dict[str, Finding] = {}
-        for row, feature in enumerate(self._list(self._document, "phenotypicFeatures"), 1):
-            finding = self._finding(feature, row)
-            if finding is None:
-                continue
-            known = chosen.get(finding.hpo_id)
-            if known is not None and known.excluded != finding.excluded:
-                self._reject(
-                    "phenotypicFeatures.excluded",
-                    finding.source_hpo_id,
-                    "the term is both observed and excluded; kept as observed",
-                    "one of the two",
-                    row,
-                    feature,
-                )
-                if not finding.excluded:
-                    chosen[finding.hpo_id] = finding
-            elif known is None:
-                chosen[finding.hpo_id] = finding
-            elif finding.onset_days is not None:
-                known.onset_days = min(finding.onset_days, known.onset_days if known.onset_days is not None
-                                       else finding.onset_days)  # fmt: skip
-        return list(chosen.values())
-
-    def _finding(self, feature: dict[str, Any], row: int) -> Finding | None:
-        source_id = self._text(self._object(feature, "type"), "id")
-        hpo_id = self._ontology.resolve(source_id) if source_id else None
-        if source_id is None or hpo_id is None:
-            release = f"HPO {self._ontology.version}"
-            if source_id is None:
-                reason, allowed = "the feature has no term", "an HPO id"
-            elif source_id in self._ontology.index:
-                suggested = ", ".join(self._ontology.consider.get(source_id, ())) or "none"
-                reason, allowed = (
-                    f"withdrawn without a certain successor (suggested: {suggested})",
-                    f"a current id of {release}",
-                )
-            else:
-                reason, allowed = "unknown HPO id", f"an id of {release}"
-            self._reject("phenotypicFeatures.type.id", source_id, reason, allowed, row, feature)
-            return None
-        excluded = feature.get("excluded", False)
-        if not isinstance(excluded, bool):
-            self._reject(
-                "phenotypicFeatures.excluded", excluded, "not a truth value", "true or false", row, feature
-            )
-            return None
-        days = self._days(feature.get("onset"), "phenotypicFeatures.onset", row)
-        return Finding(hpo_id, source_id, excluded, days)
+    return document

@@ -98,7 +98,7 @@ def onset_days(element: object) -> int:
     if "ontologyClass" in element:
         term = element["ontologyClass"]
         term_id = term.get("id") if isinstance(term, dict) else None
-        if term_id not in ONSET_TERMS:
+        if not isinstance(term_id, str) or term_id not in ONSET_TERMS:
             raise AgeError(
                 "not an HPO onset term with an age", "an onset term under HP:0003674 that names an age"
             )

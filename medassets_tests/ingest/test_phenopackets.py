@@ -1,12 +1,16 @@
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from medassets.ingest.phenopackets import Finding, PhenopacketRead, read_phenopackets
+from medassets.ingest.packets import Finding, PacketReader
+from medassets.ingest.phenopackets import PhenopacketRead, read_phenopackets
 from medassets.ingest.quarantine import IngestError, QuarantineRow
 from medassets.knowledge.ontology import Ontology
 from medassets_tests.fixtures_rare import feature, ontology, packet, write_zip
@@ -173,6 +177,7 @@ def test_repeated_term_keeps_the_earliest_onset(read: Read) -> None:
             '{"age": {"iso8601duration": "P200Y"}}',
         ),
         ({"id": "x", "sex": "male"}, "subject.sex", "male"),
+        ({"id": "x", "sex": ["MALE"]}, "subject.sex", '["MALE"]'),
         ("II-1", "subject", "II-1"),
     ],
 )
@@ -265,3 +270,67 @@ def test_truncated_zip_is_named(tmp_path: Path, small: Ontology) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(IngestError, match=r"packets\.zip: the zip is corrupt"):
         read_phenopackets(path, small)
+
+
+def test_other_schema_versions_are_set_aside_because_they_negate_findings_differently(read: Read) -> None:
+    meta = packet()["metaData"]
+    result = read(
+        packet("one", metaData=meta | {"phenopacketSchemaVersion": "1.0.0"}),
+        packet("two", metaData=meta | {"phenopacketSchemaVersion": "2.0.2"}),
+    )
+    assert [case.case_id for case in result.packets] == ["two"]
+    row = only(result.quarantine)
+    assert (row.field, row.value, row.record_id) == ("metaData.phenopacketSchemaVersion", "1.0.0", "one")
+
+
+@pytest.mark.parametrize("member", ["proband", "members"])
+def test_families_and_cohorts_are_no_phenopackets(read: Read, member: str) -> None:
+    result = read({"id": "family", member: packet()})
+    assert result.packets == []
+    assert only(result.quarantine).field == member
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"id": ' + b"9" * 5000 + b"}"])
+def test_hostile_json_is_set_aside(read: Read, content: bytes) -> None:
+    assert only(read(content).quarantine).field == "document"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "age", "type"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths of all values under a JSON node."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [place for key, value in items for place in [(*path, key), *places(value, (*path, key))]]
+
+
+PLACES = [place for place in places(packet()) if place != ("id",)]
+
+
+@given(st.sampled_from(PLACES), JSON)
+@example(("phenotypicFeatures", 0, "onset"), {"ontologyClass": {"id": []}})
+def test_any_value_in_any_place_leaves_a_case_and_the_rest_of_it(place: tuple[Any, ...], value: Any) -> None:
+    document = packet()
+    node: Any = document
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+    rejected: list[QuarantineRow] = []
+    case = PacketReader(document, "a.json", ontology_once(), rejected).read()
+    assert case.case_id == "case_1"
+    assert case.sex in ("M", "F", "unknown")
+    assert all(row.field and row.reason and row.allowed for row in rejected)
+    if place[0] != "phenotypicFeatures":
+        assert [finding.hpo_id for finding in case.findings] == ["HP:9000011", "HP:9000020"]
+
+
+@cache
+def ontology_once() -> Ontology:
+    return ontology()
