@@ -77,7 +77,7 @@ def simulate(
     female = rng.random(count) < 0.5
     present = _draw_answers(knowledge, conditions, female, rng)
     initial = _draw_initial(knowledge, conditions, present, rng)
-    wrong = _falsify(knowledge, present, noise_rate, rng, keep=initial)
+    wrong = _falsify(knowledge, present, noise_rate, rng, initial, np.where(female, "F", "M"))
     state = _hide(knowledge, wrong, missing_rate, rng, keep=initial)
     values = _draw_values(knowledge, state, female, rng) if draw_values else None
     codes = pa.array(knowledge.codes, pa.string())
@@ -107,10 +107,11 @@ def mask(
 ) -> pa.Table:
     """Hide and falsify answers of any patients, for robustness reports.
 
-    Each yes/no answer is turned round with chance ``wrong_rate``; a positive categorical answer is denied
-    with that chance, and a denied one whose question applies becomes present, value not known. Then each
-    answer is hidden with chance ``unknown_rate``. Details under a hidden question are hidden, under a denied
-    question absent. Values that are neither hidden nor denied stay as they were.
+    Each yes/no answer is turned round with chance ``wrong_rate`` (those that only the other sex can give are
+    not); a positive categorical answer is denied with that chance, and a denied one whose question applies
+    becomes present, value not known. Then each answer is hidden with chance ``unknown_rate``. Details under a
+    hidden question are hidden, under a denied question absent. Values that are neither hidden nor denied stay
+    as they were.
 
     Args:
         patients: rows of ``clinical/common_patients``.
@@ -134,7 +135,8 @@ def mask(
         names = patients.column("initial_evidence").to_pylist()
         initial = np.array([knowledge.evidence_index[name] if name else -1 for name in names], dtype=np.int64)
     hidden = state < 0
-    state = _falsify(knowledge, np.where(hidden, 0, state).astype(np.int8), wrong_rate, rng, keep=initial)
+    told = np.where(hidden, 0, state).astype(np.int8)
+    state = _falsify(knowledge, told, wrong_rate, rng, initial, np.array(patients.column("sex").to_pylist()))
     state[hidden] = -1
     state = _hide(knowledge, state, unknown_rate, rng, keep=initial)
     kept = {
@@ -216,15 +218,26 @@ def _draw_initial(
 
 
 def _falsify(
-    knowledge: CommonKnowledge, present: np.ndarray, rate: float, rng: np.random.Generator, keep: np.ndarray
+    knowledge: CommonKnowledge,
+    present: np.ndarray,
+    rate: float,
+    rng: np.random.Generator,
+    keep: np.ndarray,
+    sex: np.ndarray,
 ) -> np.ndarray:
-    """Turn answers round with chance ``rate``, then make details agree with their questions."""
+    """Turn answers round with chance ``rate``, then make details agree with their questions.
+
+    An answer that only the other sex can give stays: nobody would write it down.
+    """
     result = present.copy()
     if _rate("wrong rate", rate) == 0:
         return result
     turned = rng.random(present.shape, dtype=np.float32) < rate
     known = np.flatnonzero(keep >= 0)
     turned[known, keep[known]] = False
+    for column, evidence in enumerate(knowledge.evidences):
+        if evidence.sex:
+            turned[(sex != evidence.sex) & (sex != "unknown"), column] = False
     result[turned] = 1 - result[turned]
     return _agree(knowledge, result)
 

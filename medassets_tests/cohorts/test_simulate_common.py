@@ -79,7 +79,7 @@ def test_details_stand_only_under_their_question() -> None:
 def test_answers_fit_the_sex() -> None:
     of_sex = {e.code: e.sex for e in KNOWLEDGE.evidences if e.sex}
     of_value = {f"{e.code}_@_{v.code}": v.sex for e in KNOWLEDGE.evidences for v in e.values if v.sex}
-    patients = simulate(KNOWLEDGE, seed=5, per_condition=100, draw_values=True)
+    patients = simulate(KNOWLEDGE, seed=5, per_condition=100, noise_rate=0.2, draw_values=True)
     seen = set()
     for row in patients.select(["sex", "evidence"]).to_pylist():
         for answer in row["evidence"]:
