@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from medassets.ingest.quarantine import QuarantineRow, excerpt
-from medassets.ingest.time_element import AgeError, onset_days
+from medassets.ingest.time_element import AgeError, onset_days, timestamp
 from medassets.knowledge.ontology import Ontology
 
 SOURCE = "phenopackets"
@@ -59,6 +60,7 @@ class PacketReader:
         self._file = source_file
         self._ontology = ontology
         self._quarantine = quarantine
+        self._birth: datetime | None = None
 
     def read(self) -> Packet:
         """Return the packet's usable content."""
@@ -68,8 +70,8 @@ class PacketReader:
         packet = Packet(self._document["id"], folders[-1] if folders else None, self._file)
         packet.subject_id = self._text(subject, "id")
         packet.sex = self._sex(subject)
-        packet.age_days = self._days(subject.get("timeAtLastEncounter", subject.get("ageAtCollection")),
-                                     "subject.timeAtLastEncounter")  # fmt: skip
+        self._birth = self._date_of_birth(subject)
+        packet.age_days = self._days(subject.get("timeAtLastEncounter"), "subject.timeAtLastEncounter")
         packet.disease_id, packet.disease_label = self._disease()
         packet.genes = self._genes()
         references = (self._text(item, "id") for item in self._list(meta, "metaData.externalReferences"))
@@ -122,12 +124,22 @@ class PacketReader:
             return "unknown"
         return SEXES[value]
 
+    def _date_of_birth(self, subject: dict[str, Any]) -> datetime | None:
+        value = subject.get("dateOfBirth")
+        if value is None:
+            return None
+        try:
+            return timestamp(value)
+        except AgeError as error:
+            self._reject("subject.dateOfBirth", value, error.reason, error.allowed)
+            return None
+
     def _days(self, element: object, where: str, row: int | None = None) -> int | None:
         """Return a TimeElement in days since birth, None where it is not given or not usable."""
         if element is None:
             return None
         try:
-            return onset_days(element)
+            return onset_days(element, self._birth)
         except AgeError as error:
             self._reject(where, element, error.reason, error.allowed, row)
             return None

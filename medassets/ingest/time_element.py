@@ -11,10 +11,12 @@ A year counts 365.25 days and a month a twelfth of it, weeks 7; fractions are al
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 YEAR = 365.25
 MONTH = YEAR / 12
 MAX_AGE_YEARS = 130
+PREGNANCY_DAYS = 315  # 45 weeks
 _ALLOWED = f"an ISO 8601 duration such as P3Y2M, P10D, P6W, from 0 to {MAX_AGE_YEARS} years"
 _DURATION = re.compile(
     r"^P(?=\d|T\d)(?:(\d+(?:[.,]\d+)?)Y)?(?:(\d+(?:[.,]\d+)?)M)?(?:(\d+(?:[.,]\d+)?)W)?(?:(\d+(?:[.,]\d+)?)D)?"
@@ -75,15 +77,16 @@ def duration_days(text: object) -> int:
     return int(days + 1e-6)
 
 
-def onset_days(element: object) -> int:
+def onset_days(element: object, birth: datetime | None = None) -> int:
     """Return a phenopacket TimeElement in days since birth.
 
-    A range gives its middle, an onset term the first age of its range, a gestational age 0 (before birth).
+    A range gives its middle, an onset term the first age of its range, a gestational age 0 (before birth), an
+    interval its start. Timestamps need the date of birth.
 
     Raises:
         AgeError: the element has none of the known forms, or an impossible age.
     """
-    forms = "age, ageRange, gestationalAge or ontologyClass"
+    forms = "age, ageRange, gestationalAge, ontologyClass, timestamp or interval"
     if isinstance(element, str):
         return duration_days(element)
     if not isinstance(element, dict):
@@ -103,7 +106,39 @@ def onset_days(element: object) -> int:
                 "not an HPO onset term with an age", "an onset term under HP:0003674 that names an age"
             )
         return int(ONSET_TERMS[term_id])
+    if "timestamp" in element:
+        return _since(birth, element["timestamp"])
+    if "interval" in element:
+        interval = element["interval"]
+        return _since(birth, interval.get("start") if isinstance(interval, dict) else None)
     raise AgeError("no known form of time element", forms)
+
+
+def timestamp(text: object) -> datetime:
+    """Return an ISO 8601 timestamp, without its zone.
+
+    Raises:
+        AgeError: not a timestamp.
+    """
+    try:
+        return datetime.fromisoformat(str(text)).replace(tzinfo=None)
+    except ValueError as error:
+        raise AgeError("not a timestamp", "ISO 8601, for example 2019-04-01T00:00:00Z") from error
+
+
+def _since(birth: datetime | None, text: object) -> int:
+    """Return the days from birth to a timestamp; what lies in the pregnancy before counts as 0."""
+    moment = timestamp(text)
+    if birth is None:
+        raise AgeError(
+            "a timestamp gives no age without subject.dateOfBirth", "an age, or a date of birth beside it"
+        )
+    days = (moment - birth).days
+    if days < -PREGNANCY_DAYS or days > MAX_AGE_YEARS * YEAR:
+        raise AgeError(
+            f"{days} days after birth is impossible", f"0 to {MAX_AGE_YEARS} years after the date of birth"
+        )
+    return max(days, 0)
 
 
 def _range_days(value: object) -> int:

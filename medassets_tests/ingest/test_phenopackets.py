@@ -190,6 +190,22 @@ def test_bad_subject_is_told_and_the_case_kept(read: Read, subject: Any, field: 
     assert row.allowed
 
 
+def test_age_from_timestamps_and_date_of_birth(read: Read) -> None:
+    subject = {
+        "id": "x",
+        "dateOfBirth": "2010-05-01T00:00:00Z",
+        "timeAtLastEncounter": {"timestamp": "2010-05-31T00:00:00Z"},
+    }
+    onset = {"timestamp": "2010-05-11T00:00:00Z"}
+    result = read(
+        packet("a", subject=subject, phenotypicFeatures=[feature("HP:9000011", onset=onset)]),
+        packet("b", subject=subject | {"dateOfBirth": "unknown"}, phenotypicFeatures=[]),
+    )
+    assert (result.packets[0].age_days, result.packets[0].findings[0].onset_days) == (30, 10)
+    assert result.packets[1].age_days is None
+    assert [row.field for row in result.quarantine] == ["subject.dateOfBirth", "subject.timeAtLastEncounter"]
+
+
 def test_bad_onset_is_told_and_the_finding_kept(read: Read) -> None:
     result = read(
         packet(phenotypicFeatures=[feature("HP:9000011", onset={"age": {"iso8601duration": "soon"}})])

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,13 +119,35 @@ def test_time_elements(element: object, days: int) -> None:
         ({"gestationalAge": {"weeks": 60}}, "impossible gestational age"),
         ({"gestationalAge": {"days": 3}}, "impossible gestational age"),
         ({"ontologyClass": {"id": "HP:0000118"}}, "not an HPO onset term"),
-        ({"timestamp": "2020-01-01T00:00:00Z"}, "no known form"),
+        ({"timestamp": "2020-01-01T00:00:00Z"}, "without subject.dateOfBirth"),
+        ({"timestamp": "New Year"}, "not a timestamp"),
+        ({"interval": {"end": "2020-01-01T00:00:00Z"}}, "not a timestamp"),
+        ({"some": "thing"}, "no known form"),
         (12, "not a time element"),
     ],
 )
 def test_unusable_time_elements(element: object, reason: str) -> None:
     with pytest.raises(AgeError, match=reason):
         onset_days(element)
+
+
+@pytest.mark.parametrize(
+    ("element", "days"),
+    [
+        ({"timestamp": "2020-01-11T12:00:00Z"}, 10),
+        ({"timestamp": "2020-01-11T12:00:00+02:00"}, 10),
+        ({"interval": {"start": "2021-01-01T00:00:00Z", "end": "2022-01-01T00:00:00Z"}}, 366),
+        ({"timestamp": "2019-10-01T00:00:00Z"}, 0),
+    ],
+)
+def test_timestamps_count_from_the_date_of_birth(element: object, days: int) -> None:
+    assert onset_days(element, datetime(2020, 1, 1)) == days
+
+
+@pytest.mark.parametrize("text", ["2018-01-01T00:00:00Z", "2160-01-01T00:00:00Z"])
+def test_timestamps_outside_a_life_are_refused(text: str) -> None:
+    with pytest.raises(AgeError, match="days after birth is impossible"):
+        onset_days({"timestamp": text}, datetime(2020, 1, 1))
 
 
 def test_onset_terms_are_hpo_onset_terms() -> None:
