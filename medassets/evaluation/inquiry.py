@@ -26,8 +26,8 @@ from medassets.features.inquiry import InquiryEngine, InquirySettings
 PUBLISHED = (("AARLC (preprint)", 7.27, 0.9886), ("BASD", 17.85, 0.9665))
 #: Certainties among which a stopping rule is chosen, and that the curve is drawn through.
 CERTAINTIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.999)
-#: Accuracy that fewer questions may cost when the stopping rule is chosen.
-TOLERANCE = 0.0005
+#: Highest certainty that a stopping rule is given: beyond, questions confirm what is already said.
+MAX_CERTAINTY = 0.995
 #: Patients interviewed at once; bounds the memory at about 200 MB.
 _CHUNK = 1000
 
@@ -202,9 +202,9 @@ def accuracy_curve(
 
 
 def choose_settings(
-    engine: InquiryEngine, patients: pa.Table, *, budget: float = 6.5, max_questions: int = 40
+    engine: InquiryEngine, patients: pa.Table, *, budget: float = 6.5, max_questions: int = 25
 ) -> InquirySettings:
-    """Choose the certainty to stop at: the shortest interviews that are as accurate as the budget allows.
+    """Choose the certainty to stop at: the highest that the budget allows, up to ``MAX_CERTAINTY``.
 
     Args:
         engine: its tables and other settings are kept.
@@ -223,7 +223,6 @@ def choose_settings(
         engine.with_settings(information_only), patients, max_questions=max_questions
     )
     curve = accuracy_curve(interviews, min_information=engine.settings.min_information)
-    affordable = [point for point in curve if point["mean_questions"] <= budget] or curve[:1]
-    best = max(point["top1"] for point in affordable)
-    chosen = next(point for point in affordable if point["top1"] >= best - TOLERANCE)
-    return replace(engine.settings, certainty=chosen["certainty"])
+    affordable = [p["certainty"] for p in curve if p["mean_questions"] <= budget]
+    certainty = min(max(affordable, default=CERTAINTIES[0]), MAX_CERTAINTY)
+    return replace(engine.settings, certainty=certainty)

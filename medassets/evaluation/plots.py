@@ -77,7 +77,7 @@ def questions_plot(
         )
     for marker, (name, questions, accuracy) in zip("s^Dv", published, strict=False):
         axes.plot([questions], [accuracy], marker=marker, color="black", linestyle="none", label=name)
-    axes.set_ylim(0.9, 1.0)
+    axes.set(xlim=(0, None), ylim=(0.9, 1.0))
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     return _png(figure)
 

@@ -18,7 +18,7 @@ def some_patients(n: int = 400, seed: int = 7) -> tuple[pa.Table, np.ndarray]:
 
 
 def calibrated(truth: np.ndarray, *, certainty: float = 0.9, seed: int = 1) -> np.ndarray:
-    """Probabilities that state one certainty and are right that often; the wrong ones take the next column."""
+    """Probabilities of one stated certainty that are right that often; wrong ones name the next column."""
     rng = np.random.default_rng(seed)
     p = np.full((len(truth), len(SEVERITY)), (1 - certainty) / (len(SEVERITY) - 1))
     right = rng.random(len(truth)) < certainty

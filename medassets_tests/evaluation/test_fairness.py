@@ -76,7 +76,7 @@ def test_bounds_decide() -> None:
 
 
 def test_the_interval_of_ece_is_not_inflated() -> None:
-    """Resampling adds calibration error; for a calibrated model the interval must reach down to about none."""
+    """Resampling adds calibration error; for a calibrated model the interval must reach down to none."""
     p = calibrated(TRUTH)
     overall = rows_of(report(p), "ece")["overall"]
     assert overall["low"] < 0.02
