@@ -22,6 +22,7 @@ from medassets.features.common import EvidenceSpace
 from medassets.ingest.common_patients import list_column
 
 VALUES = "present_values"
+PART_ROWS = 50_000
 
 
 def declaration(space: EvidenceSpace) -> Table:
@@ -56,8 +57,14 @@ def features(patients: pa.Table, space: EvidenceSpace) -> pa.Table:
     Raises:
         EvidenceError: see ``EvidenceSpace.encode_table``.
     """
-    encoded = np.asfortranarray(space.encode_table(patients))
     spec = declaration(space)
+    # In parts, so that a million patients do not need their whole matrix (0.9 GB, twice) at once.
+    starts = range(0, patients.num_rows, PART_ROWS) or [0]
+    return pa.concat_tables([_features(patients.slice(start, PART_ROWS), space, spec) for start in starts])
+
+
+def _features(patients: pa.Table, space: EvidenceSpace, spec: Table) -> pa.Table:
+    encoded = np.asfortranarray(space.encode_table(patients))
     narrow = [*range(space.base.stop), *range(space.levels.start, space.n_features)]
     columns: dict[str, pa.Array] = {
         name: patients.column(name) for name in ("patient_id", "condition", "origin")

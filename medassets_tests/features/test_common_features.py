@@ -40,6 +40,13 @@ def test_batches_written_as_a_stream_are_the_whole(tmp_path) -> None:
     assert kept.equals(expected)
 
 
+def test_parts_do_not_show(monkeypatch) -> None:
+    patients = simulate(KNOWLEDGE, seed=7, total=25, missing_rate=0.1)
+    whole = features(patients, SPACE)
+    monkeypatch.setattr("medassets.features.common_features.PART_ROWS", 10)
+    assert features(patients, SPACE).equals(whole)
+
+
 def test_columns_follow_the_evidences_of_the_site() -> None:
     spec = declaration(SPACE)
     assert spec.key == "features/common_features" and spec.primary_key == ("patient_id",)
