@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, doctor, run, serve, validate
+from medassets.commands import ask, doctor, run, secure, serve, validate
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command()(ask.diagnose)
 app.add_typer(validate.app, name="validate")
 app.command()(ask.lineage)
 app.command()(doctor.doctor)
+app.add_typer(secure.keys, name="keys")
+app.add_typer(secure.audit, name="audit")
 
 
 def _version(wanted: bool) -> None:

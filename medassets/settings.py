@@ -71,6 +71,12 @@ class Settings(BaseSettings):
     simulation: SimulationSettings = SimulationSettings()
     api_host: str = "127.0.0.1"
     api_port: int = Field(3000, ge=1, le=65535)
+    auth: Literal["off", "keys"] = Field(
+        "off", description="keys: each caller of the API needs a key of `medassets keys add`; off: development only"
+    )
+    key_file: Path | None = Field(
+        None, description="keys that seal stored inputs and answers and make patients' pseudonyms"
+    )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     threads: PositiveInt = Field(2, description="threads that training may use")
 
@@ -118,6 +124,11 @@ class Settings(BaseSettings):
     def reports_dir(self) -> Path:
         """Reports in HTML and Markdown."""
         return self.home / "reports"
+
+    @property
+    def api_keys(self) -> Path:
+        """Hashes of the API keys."""
+        return self.home / "secrets" / "api-keys.json"
 
     @property
     def predictions_db(self) -> Path:

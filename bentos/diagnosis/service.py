@@ -16,9 +16,11 @@ from pathlib import Path
 
 import bentoml
 
+from medassets.serving.access import KeyRing
 from medassets.serving.answering import Desk, open_desk
 from medassets.serving.bundle import BundleError
 from medassets.serving.http import create_app
+from medassets.serving.store import StoreError
 from medassets.settings import Settings, switch_telemetry_off
 
 switch_telemetry_off()
@@ -40,6 +42,10 @@ class _Counter:
 
 
 counter = _Counter()
+settings = Settings()
+if settings.auth == "off":
+    logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
+ring = None if settings.auth == "off" else KeyRing(settings.api_keys)
 
 
 @bentoml.service(
@@ -51,7 +57,7 @@ counter = _Counter()
     # The access log would hold paths with prediction ids; the audit log is the record of who asked what.
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(create_app(counter), path="/")
+@bentoml.asgi_app(create_app(counter, ring), path="/")
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""
 
@@ -59,8 +65,8 @@ class Diagnosis:
         context = bentoml.server_context
         tag = f"{context.bento_name}:{context.bento_version}" if context.bento_name else "none"
         try:
-            counter.desk = open_desk(Settings(), BUNDLE if BUNDLE.is_dir() else None, bento=tag)
-        except BundleError as error:
+            counter.desk = open_desk(settings, BUNDLE if BUNDLE.is_dir() else None, bento=tag)
+        except (BundleError, StoreError) as error:
             counter.closed_because = str(error)
             logger.error("not ready: %s", error)
         # BentoML and the bundle leave many objects that live as long as the process. A full collection

@@ -71,16 +71,10 @@ def lineage(
     config = settings()
     form = LineageFormat.JSON if as_json and form is LineageFormat.TREE else form
     with failures(form is not LineageFormat.TREE):
-        from medassets.serving.answering import stored_lineage
+        from medassets.serving.answering import open_store, stored_lineage
         from medassets.serving.provenance import prov_json, tree
-        from medassets.serving.store import NoPredictionError, PredictionStore
 
-        if not config.predictions_db.exists():
-            raise NoPredictionError(
-                f"no prediction {prediction_id!r}: nothing was asked yet in {config.home}"
-            )
-        store = PredictionStore(config.predictions_db)
-        chain = stored_lineage(store.get(prediction_id), config.bundles_dir)
+        chain = stored_lineage(open_store(config).get(prediction_id), config.bundles_dir)
     if form is LineageFormat.PROV_JSON:
         typer.echo(json.dumps(prov_json(chain), ensure_ascii=False, indent=1))
     elif form is LineageFormat.JSON:

@@ -139,12 +139,13 @@ def _bundle(config: Settings) -> Finding:
 
 
 def _store(config: Settings) -> Finding:
-    from medassets.serving.store import PredictionStore, StoreError
+    from medassets.serving.answering import open_store
+    from medassets.serving.store import StoreError
 
     if not config.predictions_db.exists():
         return Finding("predictions", "note", "none yet")
     try:
-        entries = PredictionStore(config.predictions_db).verify()
+        entries = open_store(config).verify()
     except StoreError as error:
         return Finding("predictions", "failed", str(error))
     return Finding("predictions", "ok", f"{entries} audit entries, chain whole")

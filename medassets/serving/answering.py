@@ -15,8 +15,9 @@ from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.serving.bundle import MANIFEST, BundleError, latest_bundle, read_manifest
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.provenance import Node, lineage
-from medassets.serving.requests import DiagnosisRequest, Feedback
-from medassets.serving.store import PredictionStore, Record
+from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError
+from medassets.serving.sealing import Sealer, read_keys
+from medassets.serving.store import NoPredictionError, PredictionStore, Record
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
 from medassets.settings import Settings
 
@@ -32,6 +33,7 @@ class Desk:
         store: keeps predictions.
         bento: tag of the bento that serves.
         bundles_dir: where earlier bundles are found, for the lineage of earlier answers.
+        sealer: makes pseudonyms of patients' identifiers; without it requests with one are refused.
     """
 
     def __init__(
@@ -41,9 +43,10 @@ class Desk:
         *,
         bento: str = NO_BENTO,
         bundles_dir: Path | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.diagnoser, self.store, self.bento = diagnoser, store, bento
-        self.bundles_dir = bundles_dir
+        self.bundles_dir, self._sealer = bundles_dir, sealer
         findings = hpo_findings(diagnoser.rare.ontology) if diagnoser.rare else []
         if diagnoser.common:
             findings += evidence_findings(CommonKnowledge.bundled())
@@ -57,6 +60,7 @@ class Desk:
             RequestError: the request cannot be answered as it stands.
             StoreError: the answer could not be kept, so it is not given.
         """
+        request = self._pseudonymized(request)
         answer: dict[str, Any] = plain(self.diagnoser.diagnose(request, bento=self.bento))
         record = Record(
             answer["prediction_id"], answer["at"], answer["versions"]["bundle"], self.bento,
@@ -64,6 +68,13 @@ class Desk:
         )  # fmt: skip
         self.store.append(record, actor=actor)
         return answer
+
+    def _pseudonymized(self, request: DiagnosisRequest) -> DiagnosisRequest:
+        if request.patient_id is None:
+            return request
+        if self._sealer is None:
+            raise RequestError([("patient_id", "needs MEDASSETS_KEY_FILE, a key to hide it with")])
+        return request.model_copy(update={"patient_id": self._sealer.pseudonym(request.patient_id)})
 
     def next_questions(self, request: DiagnosisRequest, n: int = 1) -> dict[str, Any]:
         """The next questions of the interview; nothing is kept.
@@ -114,8 +125,30 @@ def open_desk(settings: Settings, bundle_dir: Path | None = None, *, bento: str 
         StoreError: the store cannot be opened.
     """
     diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
-    store = PredictionStore(settings.predictions_db)
-    return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir)
+    sealer = open_sealer(settings)
+    store = PredictionStore(settings.predictions_db, sealer)
+    return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir, sealer=sealer)
+
+
+def open_sealer(settings: Settings) -> Sealer | None:
+    """What seals the store, or ``None`` where the site has given no key.
+
+    Raises:
+        SealError: the key file cannot be used.
+    """
+    return Sealer(read_keys(settings.key_file)) if settings.key_file else None
+
+
+def open_store(settings: Settings) -> PredictionStore:
+    """The store of this installation, for reading.
+
+    Raises:
+        NoPredictionError: nothing was asked here yet.
+        StoreError: it cannot be opened.
+    """
+    if not settings.predictions_db.exists():
+        raise NoPredictionError(f"nothing was asked yet in {settings.home}")
+    return PredictionStore(settings.predictions_db, open_sealer(settings))
 
 
 def stored_lineage(record: Record, bundles_dir: Path | None) -> Node:

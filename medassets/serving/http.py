@@ -5,36 +5,49 @@ does not: anything that decides an answer.
 
 The application is plain ASGI, so that a bento mounts it and tests call it without a server. Bodies are read
 by ``requests.parse_request``, not by the framework: one reader, one wording, for the command line as well.
+(Annotations are evaluated here, not postponed: the framework reads aliases that are local to ``create_app``.)
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from medassets import __version__
+from medassets.serving.access import AccessError, KeyRing, Right
 from medassets.serving.answering import Desk
 from medassets.serving.answers import Answer
 from medassets.serving.bundle import BundleError
+from medassets.serving.measures import CONTENT_TYPE, MeasuredMiddleware, Measures
+from medassets.serving.phenopacket import request_of
 from medassets.serving.provenance import prov_json
-from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, parse_body, parse_request
+from medassets.serving.requests import (
+    DiagnosisRequest,
+    Feedback,
+    RequestError,
+    load_object,
+    parse_body,
+    parse_request,
+)
 from medassets.serving.store import NoPredictionError, StoreError
 
 MAX_BODY = 1 << 20
 _BODIES = (DiagnosisRequest, Feedback)
+_PACKET = {"type": "object", "description": "GA4GH phenopacket v2", "required": ["phenotypicFeatures"]}
 _REF = "#/components/schemas/{model}"
 PROBLEM = "application/problem+json"
 _TITLES = {
     400: "The request cannot be answered",
+    401: "Who asks is not known",
+    403: "Not allowed",
     404: "Not found",
     413: "The body is too large",
     503: "Not available",
@@ -68,11 +81,12 @@ class JSON(Response):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def create_app(desk: Callable[[], Desk]) -> FastAPI:
+def create_app(desk: Callable[[], Desk], ring: KeyRing | None = None) -> FastAPI:
     """The application.
 
     Args:
         desk: gives the present desk; raises ``BundleError`` while there is none.
+        ring: keys that callers need; ``None`` lets everyone in, for development.
     """
     app = FastAPI(
         title="medassets diagnosis",
@@ -82,26 +96,59 @@ def create_app(desk: Callable[[], Desk]) -> FastAPI:
         docs_url="/docs",
     )
     _handle_errors(app)
+    measures = Measures()
+    app.add_middleware(MeasuredMiddleware, measures=measures)
+    bearer = HTTPBearer(auto_error=False, description="an API key of `medassets keys add`")
 
-    async def diagnose(request: Request) -> Response:
+    def require(right: Right) -> Callable[..., str]:
+        def actor(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+            return "anonymous" if ring is None else ring.check(given.credentials if given else None, right)
+
+        return actor
+
+    Asker = Annotated[str, Depends(require("ask"))]
+    Reader = Annotated[str, Depends(require("look up"))]
+    Reporter = Annotated[str, Depends(require("give feedback"))]
+
+    async def answer(asked: DiagnosisRequest, actor: str) -> Response:
+        given = await run_in_threadpool(desk().diagnose, asked, actor=actor)
+        measures.answered(given)
+        return JSON(given)
+
+    async def diagnose(request: Request, actor: Asker) -> Response:
         """Ranked common and rare differentials with reasons, versions and a prediction id."""
-        asked = parse_request(await _body(request))
-        return JSON(await run_in_threadpool(desk().diagnose, asked))
+        return await answer(parse_request(await _body(request)), actor)
 
     for path in ("/diagnose", "/v1/diagnose"):
         app.post(
             path,
             response_model=Answer,
-            responses=_problems(400, 413, 503),
+            responses=_problems(400, 401, 403, 413, 503),
             openapi_extra=_takes(DiagnosisRequest),
             operation_id=path.strip("/").replace("/", "_"),
         )(diagnose)
 
     @app.post(
-        "/v1/next-questions", responses=_problems(400, 413, 503), openapi_extra=_takes(DiagnosisRequest)
+        "/v1/diagnose/phenopacket",
+        response_model=Answer,
+        responses=_problems(400, 401, 403, 413, 503),
+        openapi_extra={
+            "requestBody": {"required": True, "content": {"application/json": {"schema": _PACKET}}}
+        },
+    )
+    async def diagnose_phenopacket(
+        request: Request, actor: Asker, top: Annotated[int, Query(ge=1, le=100)] = 10
+    ) -> Response:
+        """The same for a GA4GH phenopacket (v2); a diagnosis that it holds is not used."""
+        return await answer(request_of(load_object(await _body(request)), top=top), actor)
+
+    @app.post(
+        "/v1/next-questions",
+        responses=_problems(400, 401, 403, 413, 503),
+        openapi_extra=_takes(DiagnosisRequest),
     )
     async def next_questions(
-        request: Request, n: Annotated[int, Query(ge=1, le=20, description="most questions")] = 1
+        request: Request, _: Asker, n: Annotated[int, Query(ge=1, le=20, description="most questions")] = 1
     ) -> Response:
         """The questions that would tell most, given what is known; stateless."""
         asked = parse_request(await _body(request))
@@ -110,22 +157,22 @@ def create_app(desk: Callable[[], Desk]) -> FastAPI:
     @app.post(
         "/v1/feedback",
         status_code=201,
-        responses=_problems(400, 404, 413, 503),
+        responses=_problems(400, 401, 403, 404, 413, 503),
         openapi_extra=_takes(Feedback),
     )
-    async def feedback(request: Request) -> Response:
+    async def feedback(request: Request, actor: Reporter) -> Response:
         """Keep whether a diagnosis was confirmed or rejected."""
         given = parse_body(Feedback, await _body(request))
-        return JSON(await run_in_threadpool(desk().feedback, given), status_code=201)
+        return JSON(await run_in_threadpool(desk().feedback, given, actor=actor), status_code=201)
 
-    @app.get("/v1/predictions/{prediction_id}", responses=_problems(404, 503))
-    def prediction(prediction_id: str) -> Response:
+    @app.get("/v1/predictions/{prediction_id}", responses=_problems(401, 403, 404, 503))
+    def prediction(prediction_id: str, _: Reader) -> Response:
         """An answer as it was given, with what was asked."""
         record = desk().prediction(prediction_id)
         return JSON({"request": record.request, "answer": record.answer})
 
-    @app.get("/v1/lineage/{prediction_id}", responses=_problems(404, 503))
-    def lineage(prediction_id: str) -> Response:
+    @app.get("/v1/lineage/{prediction_id}", responses=_problems(401, 403, 404, 503))
+    def lineage(prediction_id: str, _: Reader) -> Response:
         """The chain from an answer to the sums of the source files, as W3C PROV-JSON."""
         return JSON(prov_json(desk().lineage(prediction_id)))
 
@@ -144,6 +191,10 @@ def create_app(desk: Callable[[], Desk]) -> FastAPI:
     ) -> Response:
         """Findings by name: HPO terms and common-disease evidences."""
         return JSON({"terms": desk().terms.search(q, limit=limit, language=language)})
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(measures.text(), media_type=CONTENT_TYPE)
 
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -192,6 +243,14 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestError)
     async def refused(_: Request, error: RequestError) -> Response:
         return problem(400, error.problems)
+
+    @app.exception_handler(AccessError)
+    async def denied(_: Request, error: AccessError) -> Response:
+        if error.known:
+            return problem(403, [("authorization", str(error))])
+        response = problem(401, [("authorization", str(error))])
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:

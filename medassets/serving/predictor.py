@@ -231,10 +231,11 @@ class Diagnoser:
         except EvidenceError as error:
             field = {"evidence": "present"}.get(error.field, error.field)
             field = field if field in ("age", "sex") else f"evidence.{field}"
-            reason = f"{_shown(error.value)}: {error.reason}" + (
-                f"; {error.allowed}" if error.allowed else ""
-            )
-            raise RequestError([(field, reason)]) from error
+            shown = _shown(error.value)
+            # The reason quotes the value: where that is not repeated, neither is the reason.
+            reason = error.reason if shown == str(error.value) else "no such evidence or value"
+            allowed = f"; {error.allowed}" if error.allowed else ""
+            raise RequestError([(field, f"{shown}: {reason}{allowed}")]) from error
         answer["training_origin"][COMMON] = self._origin[COMMON]
 
     def _phenotype(

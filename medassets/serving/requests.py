@@ -37,6 +37,7 @@ _ISO_AGE = re.compile(
     r"P(?=\d)(?:(?P<years>\d+(?:\.\d+)?)Y)?(?:(?P<months>\d+(?:\.\d+)?)M)?"
     r"(?:(?P<weeks>\d+(?:\.\d+)?)W)?(?:(?P<days>\d+(?:\.\d+)?)D)?"
 )
+_FIELD = re.compile(r"[A-Za-z_]{1,40}")
 _DAYS = {"years": DAYS_PER_YEAR, "months": DAYS_PER_YEAR / 12, "weeks": 7.0, "days": 1.0}
 _SEXES = {
     "f": "F", "female": "F", "m": "M", "male": "M",
@@ -155,6 +156,9 @@ class DiagnosisRequest(BaseModel):
         json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
     )
     sex: Annotated[Sex, BeforeValidator(_sex)] = Field("unknown", description="F, M or unknown")
+    patient_id: Identifier | None = Field(
+        default=None, description="the hospital's identifier; only a keyed pseudonym of it is kept"
+    )
     top: int = Field(10, ge=1, le=100, description="how many candidates of each differential to return")
     language: Language = Field("en", description="language of questions and labels")
 
@@ -254,6 +258,8 @@ def _refuse_overlap(first: str, ones: list[str], second: str, others: list[str])
 def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for step in location:
+        if isinstance(step, str) and not _FIELD.fullmatch(step):
+            step = "(unknown field)"  # a caller's own words, which may be a name, are not repeated
         path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else str(step)
     return path or "body"
 

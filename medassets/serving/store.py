@@ -45,6 +45,11 @@ _CHAINED = (
     "seq", "at", "actor", "action", "prediction_id", "bundle", "input_digest", "output_digest", "previous",
 )  # fmt: skip
 FEEDBACK = "feedback"
+#: Tables with sealed columns: name, key, columns.
+_SEALED = (
+    ("predictions", "prediction_id", ("request", "answer")),
+    ("feedback", "feedback_id", ("comment",)),
+)
 #: What the first entry points back to.
 GENESIS = "0" * 64
 #: Seconds that a writer waits for another process's transaction.
@@ -213,6 +218,28 @@ class PredictionStore:
         for row in found:
             row["comment"] = self._cipher.decrypt(row["comment"], row["prediction_id"].encode()).decode()
         return found
+
+    def rotate(self) -> int:
+        """Seal everything anew with the cipher's current key; the audit chain, over plain content, stays.
+
+        Returns:
+            The number of predictions.
+        """
+
+        def write(connection: sqlite3.Connection) -> int:
+            counts = []
+            for table, key, columns in _SEALED:
+                names = ", ".join((key, "prediction_id", *columns))
+                rows = connection.execute(f"SELECT {names} FROM {table}").fetchall()
+                counts.append(len(rows))
+                for row_id, prediction_id, *values in rows:
+                    context = prediction_id.encode()
+                    sealed = [self._cipher.encrypt(self._cipher.decrypt(v, context), context) for v in values]
+                    assignments = ", ".join(f"{column} = ?" for column in columns)
+                    connection.execute(f"UPDATE {table} SET {assignments} WHERE {key} = ?", (*sealed, row_id))
+            return counts[0]
+
+        return self._transaction(write)
 
     def verify(self) -> int:
         """Walk the audit chain from its beginning and compare it with the predictions kept.

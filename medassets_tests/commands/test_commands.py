@@ -1,6 +1,7 @@
 """The command line: help, exit codes, JSON, and what each failure says."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import time
@@ -11,11 +12,12 @@ from typer.testing import CliRunner
 from medassets.cli import app
 from medassets.commands import run as run_command
 from medassets.commands import server
-from medassets.serving.answering import Desk
+from medassets.serving.answering import Desk, open_sealer
 from medassets.serving.bundle import latest_bundle
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.requests import parse_request
 from medassets.serving.store import PredictionStore
+from medassets.settings import Settings
 from medassets_tests.serving.conftest import OBO, FakeRare, fake_bundle
 
 runner = CliRunner()
@@ -51,7 +53,9 @@ def invoke(*arguments, code=0, **more):
     return result
 
 
-@pytest.mark.parametrize("command", ["run", "serve", "dev", "diagnose", "validate", "lineage", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["run", "serve", "dev", "diagnose", "validate", "lineage", "doctor", "keys", "audit"]
+)
 def test_every_command_explains_itself(command):
     assert "Usage" in invoke(command, "--help").output
 
@@ -140,7 +144,6 @@ def test_a_port_in_use_is_refused(served, home, monkeypatch):
 
 def test_the_table_of_a_run_names_origins_and_intervals(home, capsys):
     from medassets.orchestration.run import AssetLine, RunSummary
-    from medassets.settings import Settings
 
     summary = RunSummary(
         executed=[AssetLine("clinical/rare_cases", 8186, 2.5)],
@@ -158,8 +161,6 @@ def test_the_table_of_a_run_names_origins_and_intervals(home, capsys):
 
 
 def test_a_service_that_ends_early_shows_its_log(home, monkeypatch):
-    from medassets.settings import Settings
-
     monkeypatch.setattr(
         server, "serve_command", lambda *_: [sys.executable, "-c", "print('broken'); exit(4)"]
     )
@@ -168,3 +169,29 @@ def test_a_service_that_ends_early_shows_its_log(home, monkeypatch):
         server.running(home, Settings()),
     ):
         pass
+
+
+def test_keys_are_made_listed_and_revoked(home):
+    made = json.loads(invoke("keys", "add", "ward 3", "--role", "auditor", "--json").stdout)
+    listed = json.loads(invoke("keys", "list", "--json").stdout)
+    assert listed[0]["key_id"] == made["key_id"] and made["token"] not in json.dumps(listed)
+    invoke("keys", "revoke", made["key_id"])
+    assert json.loads(invoke("keys", "list", "--json").stdout)[0]["revoked"]
+    assert "no key 'nope'" in invoke("keys", "revoke", "nope", code=2).stderr
+    invoke("keys", "add", "x", "--role", "king", code=2)
+
+
+def test_the_store_is_sealed_rotated_and_verified(served, home, monkeypatch):
+    secret = home / "secret"
+    assert "MEDASSETS_KEY_FILE" in invoke("keys", "rotate", code=2).stderr
+    invoke("keys", "new-secret", secret)
+    monkeypatch.setenv("MEDASSETS_KEY_FILE", str(secret))
+    store = PredictionStore(home / "predictions.db", open_sealer(Settings()))
+    Desk(Diagnoser.load(home), store).diagnose(parse_request({"observed": ["HP:0001250"]}))
+    invoke("keys", "new-secret", secret)
+    assert "1 predictions" in invoke("keys", "rotate").output
+    assert json.loads(invoke("audit", "verify", "--json").stdout)["entries"] == 1
+    with sqlite3.connect(home / "predictions.db") as connection:
+        assert b"HP:0001250" not in connection.execute("SELECT request FROM predictions").fetchone()[0]
+        connection.execute("UPDATE audit SET actor = 'x'")
+    assert "entry 1 was changed" in invoke("audit", "verify", code=1).stderr

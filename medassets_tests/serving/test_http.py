@@ -5,6 +5,7 @@ import json
 import pytest
 from fastapi.testclient import TestClient
 
+from medassets.serving.access import KeyRing
 from medassets.serving.answers import Answer
 from medassets.serving.bundle import BundleError
 from medassets.serving.http import MAX_BODY, create_app
@@ -104,3 +105,79 @@ def test_the_openapi_document_is_closed_and_has_examples(client):
     assert "422" not in document["paths"]["/v1/diagnose"]["post"]["responses"]
     assert {"200", "400", "413", "503"} <= set(document["paths"]["/v1/diagnose"]["post"]["responses"])
     assert document["components"]["schemas"]["DiagnosisRequest"]["examples"]
+
+
+@pytest.fixture
+def locked(desk, tmp_path):
+    ring = KeyRing(tmp_path / "keys.json")
+    with TestClient(create_app(lambda: desk, ring), raise_server_exceptions=False) as client:
+        yield client, ring
+
+
+def bearer(ring, role):
+    return {"Authorization": f"Bearer {ring.add('x', role)[1]}"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "role", "other"),
+    [
+        ("POST", "/diagnose", "clinician", "auditor"),
+        ("POST", "/v1/diagnose", "service", "auditor"),
+        ("POST", "/v1/diagnose/phenopacket", "clinician", "auditor"),
+        ("POST", "/v1/next-questions", "clinician", "auditor"),
+        ("POST", "/v1/feedback", "clinician", "auditor"),
+        ("GET", "/v1/predictions/x", "auditor", "service"),
+        ("GET", "/v1/lineage/x", "clinician", "service"),
+    ],
+)
+def test_every_door_asks_for_the_right_key(locked, method, path, role, other):
+    client, ring = locked
+    assert client.request(method, path, content=b"{}").status_code == 401
+    assert client.request(method, path, headers={"Authorization": "Bearer no"}).status_code == 401
+    assert client.request(method, path, content=b"{}", headers=bearer(ring, other)).status_code == 403
+    assert client.request(method, path, content=b"{}", headers=bearer(ring, role)).status_code in (400, 404)
+
+
+def test_the_audit_log_names_the_key(locked, desk):
+    client, ring = locked
+    assert client.post("/v1/diagnose", json=CASE, headers=bearer(ring, "clinician")).status_code == 200
+    actors = [row[0] for row in desk.store._connection.execute("SELECT actor FROM audit")]
+    assert actors == [f"clinician:{ring.all()[0].key_id}"]
+
+
+def test_phenopackets_are_answered(client):
+    packet = {"subject": {"sex": "MALE"}, "phenotypicFeatures": [{"type": {"id": "HP:0001250"}}]}
+    assert client.post("/v1/diagnose/phenopacket", json=packet).json()["rare"]["candidates"]
+    refused = client.post("/v1/diagnose/phenopacket", json={"phenotypicFeatures": [3]})
+    assert refused.json()["errors"][0]["field"] == "phenotypicFeatures[0].type.id"
+
+
+def test_metrics_count_by_route_and_hold_no_input(client):
+    answer = client.post("/v1/diagnose", json=CASE).json()
+    client.get(f"/v1/predictions/{answer['prediction_id']}")
+    client.get("/v1/predictions/Erika-Mustermann")
+    text = client.get("/metrics").text
+    assert 'route="/v1/predictions/{prediction_id}",status="404"' in text
+    assert 'medassets_answers_total{confidence="high",part="rare"} 1.0' in text
+    assert "Mustermann" not in text and answer["prediction_id"] not in text
+
+
+def test_a_planted_name_is_in_no_refusal(client):
+    name = "Erika Mustermann"
+    for body in (
+        {"observed": [name]}, {"evidence": [name]}, {"age": name}, {"sex": name}, {name: 1},
+        {"patient_id": name, "observed": ["HP:0001250"]}, {"evidence": {"present": ["E_54_@_" + name]}},
+    ):  # fmt: skip
+        response = client.post("/v1/diagnose", json=body)
+        assert response.status_code == 400, body
+        assert "Mustermann" not in response.text, body
+
+
+def test_patients_are_kept_under_pseudonyms(desk):
+    from medassets.serving.sealing import Sealer
+
+    desk._sealer = Sealer({"aaaa": b"a" * 32})
+    with TestClient(create_app(lambda: desk)) as client:
+        answer = client.post("/v1/diagnose", json=CASE | {"patient_id": "Erika Mustermann"})
+        kept = client.get(f"/v1/predictions/{answer.json()['prediction_id']}").text
+    assert "Mustermann" not in kept and '"patient_id":"ps_' in kept

@@ -95,11 +95,11 @@ def test_nothing_to_go_by(diagnoser):
             "is implied by observed HP:0007359",
         ),
         ({"evidence": ["E_9999"]}, "evidence.present", "unknown evidence"),
-        ({"evidence": {"present": ["E_91"], "absent": ["nope"]}}, "evidence.absent", "unknown evidence"),
+        ({"evidence": {"present": ["E_91"], "absent": ["nope"]}}, "evidence.absent", "no such evidence"),
         (
             {"evidence": {"present": ["E_91"], "unknown": ["nope"], "complete": True}},
             "evidence.unknown",
-            "unknown evidence",
+            "no such evidence",
         ),
         ({"evidence": {"present": ["E_91_@_V_1"]}}, "evidence.present", "takes no value"),
     ],

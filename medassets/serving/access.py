@@ -1,0 +1,138 @@
+"""Who may ask what: API keys with roles, kept as hashes, revocable.
+
+What belongs here: keys and what each role may do. What does not: HTTP headers (``http``) and the record of
+who asked (``store``).
+
+A key is 256 random bits, so its SHA-256 cannot be guessed back and needs no slow hash. The file holds no key,
+only hashes; a revoked entry stays, for the audit log names its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from medassets.serving.store import now
+
+Role = Literal["clinician", "service", "auditor"]
+Right = Literal["ask", "look up", "give feedback", "audit"]
+
+RIGHTS: dict[Role, frozenset[Right]] = {
+    "clinician": frozenset({"ask", "look up", "give feedback"}),
+    "service": frozenset({"ask", "give feedback"}),
+    "auditor": frozenset({"look up", "audit"}),
+}
+_PREFIX = "mak"
+
+
+class AccessError(Exception):
+    """The caller may not do this.
+
+    Attributes:
+        known: whether the caller is known; without a valid key the answer is 401, with one 403.
+    """
+
+    def __init__(self, message: str, *, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key as kept."""
+
+    key_id: str
+    name: str
+    role: Role
+    digest: str
+    created: str
+    revoked: str | None = None
+
+
+class KeyRing:
+    """The keys of an installation, in a JSON file that only its owner can read.
+
+    The file is read again when it changes, so that a revoked key ends at once, without a restart.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+
+    def add(self, name: str, role: Role) -> tuple[Key, str]:
+        """Make a key.
+
+        Returns:
+            What is kept, and the key itself, which is told this once.
+        """
+        if role not in RIGHTS:
+            raise ValueError(f"role {role!r}: one of {', '.join(RIGHTS)}")
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        key = Key(key_id, name, role, _digest(secret), now())
+        self._write(self._read() | {key_id: key})
+        return key, f"{_PREFIX}_{key_id}_{secret}"
+
+    def revoke(self, key_id: str) -> Key:
+        """End a key.
+
+        Raises:
+            KeyError: no such key.
+        """
+        keys = dict(self._read())
+        keys[key_id] = replace(keys[key_id], revoked=keys[key_id].revoked or now())
+        self._write(keys)
+        return keys[key_id]
+
+    def all(self) -> list[Key]:
+        """All keys, oldest first."""
+        return sorted(self._read().values(), key=lambda key: (key.created, key.key_id))
+
+    def check(self, token: str | None, right: Right) -> str:
+        """Who holds this token.
+
+        Returns:
+            The actor's name for the audit log.
+
+        Raises:
+            AccessError: no valid key, or its role does not have the right.
+        """
+        prefix, _, rest = (token or "").partition("_")
+        key_id, _, secret = rest.partition("_")
+        key = self._read().get(key_id)
+        # Compared also where there is no such key: the answer takes the same time.
+        same = hmac.compare_digest(_digest(secret), key.digest if key else _digest(""))
+        if prefix != _PREFIX or key is None or not same or key.revoked:
+            raise AccessError("give a valid API key as `Authorization: Bearer mak_...`", known=False)
+        if right not in RIGHTS[key.role]:
+            raise AccessError(f"the role {key.role} may not {right}", known=True)
+        return f"{key.role}:{key.key_id}"
+
+    def _read(self) -> dict[str, Key]:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return {}
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp != self._stamp:
+            entries = json.loads(self.path.read_text(encoding="utf-8"))
+            self._keys, self._stamp = {entry["key_id"]: Key(**entry) for entry in entries}, stamp
+        return self._keys
+
+    def _write(self, keys: dict[str, Key]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        pending = self.path.with_name(f".{self.path.name}-{os.getpid()}")
+        descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump([asdict(key) for key in keys.values()], stream, indent=1)
+        os.replace(pending, self.path)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,111 @@
+"""Encryption of what is kept, and pseudonyms of patients; both from one key that the site supplies.
+
+What belongs here: AES-256-GCM over requests and answers, and the keyed hash of patient identifiers. What does
+not: where they are kept (``store``).
+
+Each ciphertext names the key it was made with, so that a new key can come before the old one goes (``rotate``
+in ``store``). The row's id is authenticated with it: a ciphertext copied to another row does not open.
+Pseudonyms are HMAC-SHA256 under a key derived by HKDF (RFC 5869), so that they say nothing of the encryption
+key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from medassets.serving.store import StoreError
+
+KEY_BYTES = 32
+_NONCE = 12
+_MARK = b"MA1"
+
+
+class SealError(StoreError):
+    """A key is missing or wrong, or what is kept does not open with it."""
+
+
+class Sealer:
+    """Encrypts with the first key and decrypts with any.
+
+    Args:
+        keys: id (4 hex digits) to key, the current one first.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys or any(len(key) != KEY_BYTES for key in keys.values()):
+            raise SealError(f"a key has {KEY_BYTES} bytes, written as base64")
+        self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
+        self._current = next(iter(self._ciphers))
+        # The oldest key: pseudonyms must not change when the encryption key does.
+        oldest = list(keys.values())[-1]
+        self._pseudonym = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"medassets pseudonym").derive(oldest)
+
+    def encrypt(self, plain: bytes, context: bytes) -> bytes:
+        """Ciphertext, bound to ``context``."""
+        nonce = os.urandom(_NONCE)
+        return _MARK + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context)
+
+    def decrypt(self, sealed: bytes, context: bytes) -> bytes:
+        """Plain text; what was kept before there was a key is given as it is.
+
+        Raises:
+            SealError: the key is not here, or ciphertext or context was changed.
+        """
+        if not sealed.startswith(_MARK):
+            return sealed
+        name, rest = sealed[3:7], sealed[7:]
+        cipher = self._ciphers.get(name)
+        if cipher is None:
+            raise SealError(
+                f"kept under key {name.decode(errors='replace')}, which is not among the keys given"
+            )
+        try:
+            return cipher.decrypt(rest[:_NONCE], rest[_NONCE:], context)
+        except InvalidTag:
+            raise SealError("an encrypted entry was changed or belongs to another row") from None
+
+    def pseudonym(self, patient_id: str) -> str:
+        """The same pseudonym for the same patient, and no way back without the key."""
+        return "ps_" + hmac.digest(self._pseudonym, patient_id.strip().encode(), "sha256").hex()[:32]
+
+
+def new_key() -> str:
+    """A line for the key file: id and key."""
+    return f"{os.urandom(2).hex()}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
+
+
+def read_keys(path: Path) -> dict[str, bytes]:
+    """Read a key file: one ``id:base64`` a line, the current key first.
+
+    Raises:
+        SealError: the file cannot be read, others can read it, or a line is malformed. No key is in the
+        message.
+    """
+    try:
+        if path.stat().st_mode & 0o077:
+            raise SealError(f"{path} can be read by others: chmod 600 it")
+        lines = path.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise SealError(f"key file {path}: {error.strerror}") from error
+    keys: dict[str, bytes] = {}
+    for number, line in enumerate(lines, start=1):
+        name, _, encoded = line.partition(":")
+        try:
+            keys[name] = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            raise SealError(f"{path}, line {number}: not id:base64") from None
+        if len(name) != 4 or len(keys[name]) != KEY_BYTES:
+            raise SealError(f"{path}, line {number}: an id of 4 letters and a key of {KEY_BYTES} bytes")
+    if not keys:
+        raise SealError(f"{path} holds no key: `medassets keys new-secret` writes one")
+    return keys
