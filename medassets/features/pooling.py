@@ -124,3 +124,121 @@ def sparsify(mass: np.ndarray, member: np.ndarray) -> np.ndarray:
     rest = np.where(low, 0.0, kept)
     room = 1 - line * low.sum(axis=1, keepdims=True)
     return np.where(low, line, rest / np.maximum(rest.sum(axis=1, keepdims=True), 1e-12) * room)
+
+
+def expected_f1_members(chance: np.ndarray) -> np.ndarray:
+    """Sets with the largest expected F1 when members are independent (plug-in rule; Ye et al., ICML 2012).
+
+    Args:
+        chance: (n, n_conditions) probability of belonging to the differential.
+
+    Returns:
+        (n, n_conditions) bool; at least the likeliest condition is in.
+    """
+    order = np.argsort(-chance, axis=1, kind="stable")
+    sorted_chance = np.take_along_axis(chance, order, axis=1)
+    size = np.arange(1, chance.shape[1] + 1)
+    expected = 2 * sorted_chance.cumsum(axis=1) / (size + chance.sum(axis=1, keepdims=True))
+    keep = size - 1 <= expected.argmax(axis=1)[:, None]
+    members = np.zeros(chance.shape, dtype=bool)
+    np.put_along_axis(members, order, keep, axis=1)
+    return members
+
+
+@dataclass(frozen=True)
+class CommonPrediction:
+    """What is said about a batch of patients; all arrays are (n, n_conditions).
+
+    Attributes:
+        probabilities: calibrated; rows sum to 1.
+        differential: mass on the conditions that a differential would name.
+        sets: bool, the conformal rule; ``shown`` has the most probable condition as well.
+        models: probabilities of each base model.
+    """
+
+    probabilities: np.ndarray
+    differential: np.ndarray
+    sets: np.ndarray
+    shown: np.ndarray
+    models: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Pool, calibration and conformal thresholds of one ensemble."""
+
+    pool: Pool
+    calibration: Calibration
+    conformal: ConformalSets
+    softness: float
+
+    def probabilities(self, log_proba: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (n, n_conditions) of the models' (n_models, n, n_conditions)."""
+        return self.calibration.probabilities(self.pool.scores(log_proba, unknown))
+
+    def predict(
+        self,
+        log_proba: dict[str, np.ndarray],
+        unknown: np.ndarray,
+        head: tuple[np.ndarray, np.ndarray] | None,
+    ) -> CommonPrediction:
+        """Everything that is said about a batch.
+
+        Args:
+            log_proba: (n, n_conditions) of each base model.
+            unknown: (n,) share of questions without an answer.
+            head: scores of membership (log-odds) and root mass from the differential head. None, where the training
+                data had no reference differentials: the differential is then the softened posterior.
+        """
+        stacked = np.stack([log_proba[name] for name in self.pool.names])
+        p = self.probabilities(stacked, unknown)
+        if head is None:
+            soft = np.exp(log_softmax(np.log(np.maximum(p, 1e-30)) / self.softness))
+            differential = sparsify(soft, soft > DIFFERENTIAL_MASS)
+        else:
+            chance = 1 / (1 + np.exp(-head[0].astype(np.float64)))
+            mass = np.maximum(head[1].astype(np.float64), 1e-3) ** 2
+            differential = sparsify(mass, expected_f1_members(chance))
+        models = {name: np.exp(values) for name, values in log_proba.items()}
+        return CommonPrediction(
+            p, differential, self.conformal.rule(p, unknown), self.conformal.sets(p, unknown), models
+        )
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Arrays that ``from_arrays`` restores."""
+        return {
+            "pool_names": np.array(self.pool.names),
+            "pool_weights": self.pool.weights,
+            "pool_slopes": self.pool.slopes,
+            "pool_bias": self.pool.bias,
+            "calibration_method": np.array(self.calibration.method),
+            "calibration_temperature": np.array(self.calibration.temperature),
+            "calibration_knots": self.calibration.knots,
+            "conformal_coverage": np.array(self.conformal.coverage),
+            "conformal_edges": self.conformal.edges,
+            "conformal_thresholds": self.conformal.thresholds,
+            "softness": np.array(self.softness),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Decision:
+        """Restore what ``to_arrays`` gave."""
+        return cls(
+            Pool(
+                tuple(str(name) for name in arrays["pool_names"]),
+                arrays["pool_weights"],
+                arrays["pool_slopes"],
+                arrays["pool_bias"],
+            ),
+            Calibration(
+                str(arrays["calibration_method"]),
+                float(arrays["calibration_temperature"]),
+                arrays["calibration_knots"],
+            ),
+            ConformalSets(
+                float(arrays["conformal_coverage"]),
+                arrays["conformal_edges"],
+                arrays["conformal_thresholds"],
+            ),
+            float(arrays["softness"]),
+        )

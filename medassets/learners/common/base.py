@@ -33,7 +33,10 @@ Progress = Callable[[int, int, str], None]
 class BaseModel(Protocol):
     """What the ensemble asks of a fitted base model."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """One of ``BASE_NAMES``."""
+        ...
 
     def log_proba(self, matrix: np.ndarray) -> np.ndarray:
         """(n, n_conditions) float64."""
@@ -85,8 +88,13 @@ class TrainedBase:
     def load(cls, directory: Path) -> TrainedBase:
         """Read what ``save`` wrote."""
         content, folds = load_json(directory / "base.json"), load_arrays(directory / "out_of_fold.npz")
-        model = _LOADERS[content["name"]](directory / "model")
+        model = load_model(content["name"], directory / "model")
         return cls(content["name"], model, folds["clean"], folds["probe"], content["metadata"])
+
+
+def load_model(name: str, directory: Path) -> BaseModel:
+    """Read a base model that its ``save`` wrote."""
+    return _LOADERS[name](directory)
 
 
 def train_base(

@@ -20,16 +20,16 @@ class _Frozen(BaseModel):
 class NaiveBayesConfig(_Frozen):
     """Smoothing of the likelihood tables; weights are in patients."""
 
-    error_rate: float = Field(0.005, ge=0, lt=0.5, description="chance that any answer is wrong")
-    reference_weight: float = Field(
+    error_rate: float = Field(default=0.005, ge=0, lt=0.5, description="chance that any answer is wrong")
+    reference_weight: float = Field(default=
         1000.0, gt=0, description="how many patients the reference figures count for"
     )
-    value_weight: float = Field(2.0, gt=0, description="shrinkage of values towards all conditions together")
-    level_width: float = Field(
+    value_weight: float = Field(default=2.0, gt=0, description="shrinkage of values towards all conditions together")
+    level_width: float = Field(default=
         1.0, gt=0, description="smoothing of degrees over their neighbours, in degrees"
     )
-    age_width: float = Field(8.0, gt=0, description="smoothing of ages, in years")
-    person_weight: float = Field(100.0, gt=0, description="shrinkage of age and sex")
+    age_width: float = Field(default=8.0, gt=0, description="smoothing of ages, in years")
+    person_weight: float = Field(default=100.0, gt=0, description="shrinkage of age and sex")
 
 
 class BoostingConfig(_Frozen):
@@ -37,11 +37,11 @@ class BoostingConfig(_Frozen):
 
     rounds: PositiveInt = 30
     depth: PositiveInt = 4
-    learning_rate: float = Field(0.3, gt=0, le=1)
-    subsample: float = Field(0.7, gt=0, le=1)
-    columns: float = Field(0.3, gt=0, le=1, description="share of columns a tree sees")
-    min_child_weight: float = Field(0.5, ge=0)
-    l2: float = Field(1.0, ge=0)
+    learning_rate: float = Field(default=0.3, gt=0, le=1)
+    subsample: float = Field(default=0.7, gt=0, le=1)
+    columns: float = Field(default=0.3, gt=0, le=1, description="share of columns a tree sees")
+    min_child_weight: float = Field(default=0.5, ge=0)
+    l2: float = Field(default=1.0, ge=0)
 
 
 class ForestConfig(_Frozen):
@@ -49,31 +49,34 @@ class ForestConfig(_Frozen):
 
     trees: PositiveInt = 80
     min_leaf: PositiveInt = 2
-    max_leaves: PositiveInt = Field(1500, description="bounds the exported model's size and time")
+    max_leaves: PositiveInt = Field(default=1500, description="bounds the exported model's size and time")
     columns: float | Literal["sqrt"] = "sqrt"
 
 
 class NetworkConfig(_Frozen):
     """Wide-and-deep network over embedded answers."""
 
-    width: PositiveInt = Field(96, description="size of an answer's embedding")
+    width: PositiveInt = Field(default=96, description="size of an answer's embedding")
     hidden: PositiveInt = 96
-    dropout: float = Field(0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
     epochs: PositiveInt = 8
     batch: PositiveInt = 128
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-3, ge=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
 
 
 class DifferentialConfig(_Frozen):
     """The head that is trained on reference differentials."""
 
     rounds: PositiveInt = 80
-    depth: PositiveInt = 4
-    learning_rate: float = Field(0.15, gt=0, le=1)
-    columns: float = Field(0.4, gt=0, le=1)
-    l2: float = Field(1.0, ge=0)
-    softness: float = Field(4.0, ge=1, description="temperature of the posterior where no reference exists")
+    mass_rounds: PositiveInt = 40
+    depth: PositiveInt = 5
+    learning_rate: float = Field(default=0.15, gt=0, le=1)
+    columns: float = Field(default=0.8, gt=0, le=1)
+    subsample: float = Field(default=0.8, gt=0, le=1)
+    min_child_weight: float = Field(default=0.3, ge=0)
+    l2: float = Field(default=0.3, ge=0)
+    softness: float = Field(default=4.0, ge=1, description="temperature where no reference exists")
 
 
 class TuningConfig(_Frozen):
@@ -82,7 +85,7 @@ class TuningConfig(_Frozen):
     trials: PositiveInt = 10
     timeout_s: PositiveInt = 300
     engine: Literal["optuna", "ray"] = "optuna"
-    startup_trials: PositiveInt = Field(4, description="trials before pruning begins")
+    startup_trials: PositiveInt = Field(default=4, description="trials before pruning begins")
 
 
 class CommonConfig(_Frozen):
@@ -90,19 +93,19 @@ class CommonConfig(_Frozen):
 
     seed: int = 20260101
     threads: PositiveInt = 2
-    folds: int = Field(5, ge=2)
-    mix: Mix = Field("both", description="train on records, on simulated patients, or on both")
-    records_per_condition: PositiveInt = Field(150, description="most rows of a condition that training uses")
-    simulated_per_condition: PositiveInt = Field(
+    folds: int = Field(default=5, ge=2)
+    mix: Mix = Field(default="both", description="train on records, on simulated patients, or on both")
+    records_per_condition: PositiveInt = Field(default=150, description="most rows of a condition that training uses")
+    simulated_per_condition: PositiveInt = Field(default=
         40, description="simulated rows of a condition added to records"
     )
-    copies: int = Field(2, ge=0, description="corrupted copies of each row, beside the row itself")
-    max_unknown: float = Field(
+    copies: int = Field(default=2, ge=0, description="corrupted copies of each row, beside the row itself")
+    max_unknown: float = Field(default=
         0.6, ge=0, lt=1, description="corrupted copies hide up to this share of answers"
     )
-    max_wrong: float = Field(0.12, ge=0, lt=0.5, description="and falsify up to this share")
-    coverage: float = Field(0.95, gt=0.5, lt=1, description="nominal coverage of the conformal sets")
-    min_support: PositiveInt = Field(5, description="fewest rows with a value for its column to be kept")
+    max_wrong: float = Field(default=0.12, ge=0, lt=0.5, description="and falsify up to this share")
+    coverage: float = Field(default=0.95, gt=0.5, lt=1, description="nominal coverage of the conformal sets")
+    min_support: PositiveInt = Field(default=5, description="fewest rows with a value for its column to be kept")
     naive_bayes: NaiveBayesConfig = NaiveBayesConfig()
     boosting: BoostingConfig = BoostingConfig()
     forest: ForestConfig = ForestConfig()

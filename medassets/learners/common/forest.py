@@ -75,7 +75,7 @@ class ForestModel:
         save_inputs(self.inputs, directory)
         states = [tree.tree_.__getstate__() for tree in self.forest.estimators_]
         nodes = np.concatenate([state["nodes"] for state in states])
-        arrays = {f"node_{field}": nodes[field] for field in nodes.dtype.names}
+        arrays = {f"node_{field}": nodes[field] for field in nodes.dtype.fields}
         arrays["values"] = np.concatenate([state["values"] for state in states]).astype(np.float32)
         arrays["counts"] = np.array([state["node_count"] for state in states])
         arrays["depths"] = np.array([state["max_depth"] for state in states])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def build_module(inputs: ModelInputs, n_conditions: int, config: NetworkConfig) -> torch.nn.Module:
+def build_module(inputs: ModelInputs, n_conditions: int, config: NetworkConfig) -> Any:
     """The untrained network: float32 (n, n_inputs) of encoded answers in, (n, n_conditions) scores out."""
     import torch
     from torch import nn
@@ -62,7 +62,7 @@ def build_module(inputs: ModelInputs, n_conditions: int, config: NetworkConfig) 
 class NetworkModel:
     """A trained network with the columns it reads."""
 
-    module: torch.nn.Module
+    module: Any
     inputs: ModelInputs
     n_conditions: int
     config: NetworkConfig
@@ -158,7 +158,7 @@ class NetworkModel:
 
 
 def _initialise(
-    module: torch.nn.Module, inputs: ModelInputs, n_conditions: int, start: AdditiveScores | None
+    module: Any, inputs: ModelInputs, n_conditions: int, start: AdditiveScores | None
 ) -> None:
     """Small random embeddings, a silent deep part, and the wide part at the naive Bayes tables."""
     import torch

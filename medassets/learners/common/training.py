@@ -41,7 +41,7 @@ class TrainingData:
 
     def probe(self, config: CommonConfig) -> np.ndarray:
         """Symptom matrix of the training rows with answers hidden and falsified."""
-        return _corrupted(self.space, self.train.matrix, config, salt="probe")
+        return corrupted(self.space, self.train.matrix, config, salt="probe")
 
     @property
     def origins(self) -> list[str]:
@@ -108,7 +108,7 @@ def fitting_rows(data: TrainingData, rows: np.ndarray, config: CommonConfig) -> 
     parts = []
     if not (config.mix == "simulated" and data.extra is not None):
         parts = [own] + [
-            own.with_matrix(_corrupted(data.space, own.matrix, config, salt=f"copy-{i}"))
+            own.with_matrix(corrupted(data.space, own.matrix, config, salt=f"copy-{i}"))
             for i in range(config.copies)
         ]
     if data.extra is not None:
@@ -117,7 +117,7 @@ def fitting_rows(data: TrainingData, rows: np.ndarray, config: CommonConfig) -> 
         if config.mix != "simulated":
             records = NaiveBayes.fit(data.knowledge, data.space, own, config.naive_bayes)
             extra = records.complete(data.space, extra, rng)
-        parts += [extra, extra.with_matrix(_corrupted(data.space, extra.matrix, config, salt="extra"))]
+        parts += [extra, extra.with_matrix(corrupted(data.space, extra.matrix, config, salt="extra"))]
     return CommonPatients.concat(parts)
 
 
@@ -144,7 +144,8 @@ def subsample(data: TrainingData, per_condition: int, seed: int) -> TrainingData
     return replace(data, train=data.train.take(rows), folds=data.folds[rows])
 
 
-def _corrupted(space: EvidenceSpace, matrix: np.ndarray, config: CommonConfig, salt: str) -> np.ndarray:
+def corrupted(space: EvidenceSpace, matrix: np.ndarray, config: CommonConfig, salt: str) -> np.ndarray:
+    """Rows with answers hidden and falsified, each by a share of its own; the same for the same seed and salt."""
     digest = hashlib.blake2b(f"{config.seed}|{salt}".encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "little"))
     unknown = config.max_unknown * rng.random(len(matrix))
