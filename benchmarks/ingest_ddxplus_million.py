@@ -3,7 +3,7 @@
 Usage: python benchmarks/ingest_ddxplus_million.py [--rows 1000000] [--keep FOLDER]
 
 The file is simulated from the reference table (values drawn, differentials from naive Bayes), zipped like the
-release; rows that repeat an earlier one in every column are set aside, as in any ingest. Measured in a process
+The file is simulated from the reference table (values drawn, differentials of naive Bayes), zipped like the
 of its own: zip to Delta, with every check. The alternative, on the first 20,000 rows of the same file in the
 same run: ``pandas.read_csv``, ``ast.literal_eval`` for each list, scikit-learn's ``MultiLabelBinarizer``.
 """
