@@ -113,21 +113,21 @@ def read_annotations(path: Path | str, ontology: Ontology) -> tuple[pa.Table, li
     raw, lines, rejected = _read_columns(path)
     bad = _BadRows(path, raw, lines, rejected)
 
-    frequencies = _decode(raw["frequency"], _frequency_or_none)
+    frequencies = _Decoded(raw["frequency"], _frequency_or_none)
     bad.check("frequency", frequencies.valid, "not a frequency", _FREQUENCY_FORMS)
-    terms = _decode(raw["hpo_id"], ontology.resolve)
+    terms = _Decoded(raw["hpo_id"], ontology.resolve)
     bad.check("hpo_id", terms.valid, "unknown or withdrawn HPO id", f"an id of HPO {ontology.version}")
-    diseases = _decode(raw["database_id"], lambda text: text if _DISEASE.match(text) else None)
+    diseases = _Decoded(raw["database_id"], lambda text: text if _DISEASE.match(text) else None)
     bad.check(
         "database_id", diseases.valid, "not a disease id", "OMIM:, ORPHA:, DECIPHER: or MONDO: and digits"
     )
-    qualifiers = _decode(raw["qualifier"], lambda text: (text or None,) if text in ("", "NOT") else None)
+    qualifiers = _Decoded(raw["qualifier"], lambda text: (text or None,) if text in ("", "NOT") else None)
     bad.check("qualifier", qualifiers.valid, "unknown qualifier", "NOT or empty")
-    sexes = _decode(raw["sex"], lambda text: (_SEXES[text.upper()],) if text.upper() in _SEXES else None)
+    sexes = _Decoded(raw["sex"], lambda text: (_SEXES[text.upper()],) if text.upper() in _SEXES else None)
     bad.check("sex", sexes.valid, "unknown sex", "MALE, FEMALE or empty")
-    aspects = _decode(raw["aspect"], lambda text: text if text in _ASPECTS else None)
+    aspects = _Decoded(raw["aspect"], lambda text: text if text in _ASPECTS else None)
     bad.check("aspect", aspects.valid, "unknown aspect", "one of P, I, C, M, H")
-    onsets = _decode(
+    onsets = _Decoded(
         raw["onset"], lambda text: (ontology.resolve(text),) if not text or ontology.resolve(text) else None
     )
     bad.check("onset", onsets.valid, "unknown HPO id", f"an onset term of HPO {ontology.version}, or empty")
@@ -184,9 +184,6 @@ class _Decoded:
         """The parsed values, or part ``part`` of each, one a row."""
         values = [v if v is None or part is None else v[part] for v in self._parsed]
         return pa.array(values, type=kind).take(self._codes)
-
-
-_decode = _Decoded
 
 
 class _BadRows:
