@@ -1,4 +1,4 @@
-"""``medassets keys`` and ``medassets audit``: who may ask, what seals the store, and whether its chain is whole.
+"""``medassets keys`` and ``medassets audit``: who may ask, what seals the store, whether its chain is whole.
 
 What belongs here: arguments and printing. What does not: the mechanisms (``serving.access``,
 ``serving.sealing``, ``serving.store``).
@@ -84,7 +84,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="As `medassets keys list` 
 def new_secret(
     file: Annotated[Path, typer.Argument(help="Key file; a new key goes before those it holds.")],
 ) -> None:
-    """Write a key that seals the store; set MEDASSETS_KEY_FILE to the file, and keep a copy of it elsewhere."""
+    """Write a key that seals the store; set MEDASSETS_KEY_FILE to the file, and keep a copy elsewhere."""
     from medassets.serving.sealing import new_key, read_keys
 
     with failures():

@@ -10,7 +10,7 @@ rows and known cases that cite a publication of the validated cases are left out
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,15 +39,20 @@ NOISE = {
     "unknown_20_wrong_5": (0.2, 0.05),
 }
 _SEED = 20260101
+#: Head of the ranker for figures as other papers give them.
+PUBLISHED = "published"
 
 
 class RareScorer(Protocol):
     """What validation asks of the rare-disease ranker."""
 
     ontology: Ontology
-    candidates: Sequence[str]
     shots: np.ndarray
     annotated: np.ndarray
+
+    @property
+    def candidates(self) -> Sequence[str]:
+        """Canonical ids, in the order of the scores."""
 
     def canonical(self, disease_id: str) -> str:
         """Id under which a disease is a candidate."""
@@ -55,14 +60,16 @@ class RareScorer(Protocol):
     def score(self, cases: CaseSet) -> np.ndarray:
         """(n_cases, n_candidates), higher is better."""
 
-    def without_publications(self, pmids: set[str]) -> RareScorer:
+    def without_publications(self, pmids: Collection[str]) -> RareScorer:
         """The same ranker without rows and cases that cite one of these."""
 
 
 class CommonScorer(Protocol):
     """What validation asks of the common-disease ensemble."""
 
-    conditions: Sequence[str]
+    @property
+    def conditions(self) -> Sequence[str]:
+        """Names, in the order of the probabilities."""
 
     def predict(self, table: pa.Table) -> Mapping[str, np.ndarray]:
         """``probabilities`` and ``differential`` (n, conditions), ``sets`` bool (n, conditions)."""
@@ -84,10 +91,20 @@ def validate_rare(bundle_dir: Path, path: Path, *, clean: bool = False) -> dict[
 
     bundle = load_bundle(bundle_dir)
     predictor = RarePredictor.load(bundle.part(RARE))
+    if not clean and PUBLISHED in predictor.model.heads:
+        # The head learned for annotations that may cite the very case; nothing is left out.
+        predictor = predictor.as_published(())
     read = read_rare_cases(path, predictor.ontology)
     cases = CaseSet.from_tables(read.cases, read.phenotypes, predictor.ontology)
     report = rare_report(predictor, cases, clean=clean)
-    return {"task": RARE, "bundle": bundle.version, "clean": clean, **report, **_set_aside(read.rejected)}
+    return {
+        "task": RARE,
+        "bundle": bundle.version,
+        "clean": clean,
+        "head": predictor.protocol,
+        **report,
+        **_set_aside(read.rejected),
+    }
 
 
 def rare_report(predictor: RareScorer, cases: CaseSet, *, clean: bool = False) -> dict[str, Any]:
