@@ -1,0 +1,109 @@
+"""Small array tools of the rare-disease scoring: sparse matrices on disk, row gathering, propagation in the ontology.
+
+What belongs here: helpers without medical meaning. What does not: profiles, ratios, evidence. It is on the serving
+path: numpy and scipy only. Arrays are kept one a file (``.npy``), so that the bytes depend on the content alone and
+large ones can be mapped instead of read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from medassets.knowledge.ontology import Ontology
+
+
+def save_array(directory: Path, name: str, value: np.ndarray | sp.csr_matrix) -> None:
+    """Write an array as ``<name>.npy``, a CSR matrix as four such files."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if sp.issparse(value):
+        parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr, "shape": value.shape}
+        for part, array in parts.items():
+            np.save(directory / f"{name}.{part}.npy", np.asarray(array), allow_pickle=False)
+    else:
+        np.save(directory / f"{name}.npy", np.asarray(value), allow_pickle=False)
+
+
+def load_array(directory: Path, name: str) -> np.ndarray | sp.csr_matrix:
+    """Read what :func:`save_array` wrote.
+
+    Raises:
+        FileNotFoundError: neither form of the array is there.
+    """
+    plain = directory / f"{name}.npy"
+    if plain.exists():
+        return np.load(plain, allow_pickle=False)
+    data, indices, indptr, shape = (
+        np.load(directory / f"{name}.{part}.npy", allow_pickle=False)
+        for part in ("data", "indices", "indptr", "shape")
+    )
+    return sp.csr_matrix((data, indices, indptr), shape=tuple(int(s) for s in shape))
+
+
+def csr_of_lists(rows: list[np.ndarray], n_columns: int) -> sp.csr_matrix:
+    """Return float32 (n_rows, n_columns) with 1 at the listed columns of each row (sorted, distinct)."""
+    pointers = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
+    columns = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
+    return sp.csr_matrix((np.ones(len(columns), np.float32), columns, pointers), shape=(len(rows), n_columns))
+
+
+def scale_columns(matrix: sp.csr_matrix, weights: np.ndarray) -> sp.csr_matrix:
+    """Return the matrix with each column multiplied by its weight."""
+    values = (matrix.data * weights[matrix.indices]).astype(np.float32)
+    return sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the matrix with rows of length 1; rows without entry stay."""
+    squares = np.add.reduceat(np.append(matrix.data**2, 0.0), matrix.indptr[:-1]) * (np.diff(matrix.indptr) > 0)
+    length = np.maximum(np.sqrt(squares), 1e-6)
+    values = (matrix.data / np.repeat(length, np.diff(matrix.indptr))).astype(np.float32)
+    return sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def gather(indptr: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of all entries of the given CSR rows, and which of ``rows`` each belongs to."""
+    lengths = indptr[rows + 1] - indptr[rows]
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    ends = np.cumsum(lengths)
+    positions = np.arange(ends[-1] if len(rows) else 0) + np.repeat(indptr[rows] - ends + lengths, lengths)
+    return positions, owner
+
+
+class ParentLevels(NamedTuple):
+    """Edges of the ontology, parents before children, for carrying values downwards.
+
+    Attributes:
+        steps: for each depth the terms of that depth and their parents (n, most parents), padded by repeating one.
+    """
+
+    steps: list[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, ontology: Ontology) -> ParentLevels:
+        """Order the terms of an ontology by their longest way to a root."""
+        depth = np.zeros(len(ontology), np.int64)
+        order = sorted(range(len(ontology)), key=lambda i: (len(ontology.ancestors(i)), i))
+        for i in order:
+            if ontology.parents[i]:
+                depth[i] = 1 + max(depth[p] for p in ontology.parents[i])
+        steps = []
+        for level in range(1, int(depth.max(initial=0)) + 1):
+            terms = np.flatnonzero(depth == level)
+            most = max(len(ontology.parents[i]) for i in terms)
+            parents = np.array([(ontology.parents[i] * most)[:most] for i in terms])
+            steps.append((terms, parents))
+        return cls(steps)
+
+    def largest_above(self, values: np.ndarray) -> np.ndarray:
+        """Return (n_terms, k): for each term the largest value among itself and its ancestors."""
+        result = values.copy()
+        for terms, parents in self.steps:
+            best = result[terms]
+            for column in parents.T:
+                np.maximum(best, result[column], out=best)
+            result[terms] = best
+        return result

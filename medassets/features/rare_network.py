@@ -1,0 +1,127 @@
+"""The learned part of the rare-disease ranker as numpy: a small network a candidate, and its calibration.
+
+What belongs here: the forward pass and the calibrated probabilities. What does not: how they were learned
+(``learners.rare``). It is on the serving path: numpy only.
+
+Sources: listwise softmax after ListNet (Cao et al., ICML 2007); temperature scaling after Guo et al. (ICML 2017), here
+one temperature for diseases with known cases and one for those without, against generalized zero-shot bias (Chao et
+al., ECCV 2016).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from medassets.features.rare_arrays import load_array, save_array
+
+_CLIP = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class RankNetwork:
+    """An ensemble of E networks with two hidden layers and a linear path, one logit a candidate.
+
+    Attributes:
+        mean, scale: (F,) standardization of the features, which are then clipped to 6 standard deviations.
+        w1, b1: (E, F, H), (E, H).
+        w2, b2: (E, H, G), (E, G).
+        w3: (E, G).
+        skip: (E, F) linear path.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    w1: np.ndarray
+    b1: np.ndarray
+    w2: np.ndarray
+    b2: np.ndarray
+    w3: np.ndarray
+    skip: np.ndarray
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Return the mean logit of each row: (n, F) to float32 (n,).
+
+        Raises:
+            ValueError: another number of features than learned.
+        """
+        if features.shape[1] != len(self.mean):
+            raise ValueError(f"{features.shape[1]} features, but the network was learned on {len(self.mean)}")
+        x = np.clip((features - self.mean) / self.scale, -_CLIP, _CLIP).astype(np.float32)
+        total = x @ self.skip.sum(axis=0)
+        for w1, b1, w2, b2, w3 in zip(self.w1, self.b1, self.w2, self.b2, self.w3, strict=True):
+            total += _silu(_silu(x @ w1 + b1) @ w2 + b2) @ w3
+        return np.asarray(total / len(self.w1), dtype=np.float32)
+
+    def save(self, directory: Path) -> None:
+        """Write each array as a file of its own."""
+        for field in fields(self):
+            save_array(directory, f"network_{field.name}", getattr(self, field.name))
+
+    @classmethod
+    def load(cls, directory: Path) -> RankNetwork:
+        """Read what ``save`` wrote."""
+        return cls(**{f.name: load_array(directory, f"network_{f.name}") for f in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """From logits to probabilities over the listed candidates and "none that I know".
+
+    Attributes:
+        inverse_temperature: (2,) for candidates without and with known cases.
+        offset: (2,) added to their logits.
+        unknown: weights of the unknown's logit over ``case_description``.
+    """
+
+    inverse_temperature: np.ndarray
+    offset: np.ndarray
+    unknown: np.ndarray
+
+    def probabilities(
+        self, logits: np.ndarray, has_case: np.ndarray, description: np.ndarray
+    ) -> tuple[np.ndarray, float]:
+        """Return the probability of each listed candidate and that of "none of these".
+
+        Args:
+            logits: (k,) of the network.
+            has_case: (k,) bool.
+            description: as :func:`case_description` gives it.
+        """
+        z = np.append(self.adjusted(logits, has_case), description @ self.unknown)
+        z = np.exp(z - z.max())
+        z /= z.sum()
+        return z[:-1], float(z[-1])
+
+    def adjusted(self, logits: np.ndarray, has_case: np.ndarray) -> np.ndarray:
+        """Return the logits on the common scale of both kinds: what candidates are ordered by."""
+        kind = has_case.astype(np.int64)
+        return np.asarray(self.inverse_temperature[kind] * logits + self.offset[kind])
+
+    def save(self, directory: Path) -> None:
+        """Write each array as a file of its own."""
+        for field in fields(self):
+            save_array(directory, f"calibration_{field.name}", getattr(self, field.name))
+
+    @classmethod
+    def load(cls, directory: Path) -> Calibration:
+        """Read what ``save`` wrote."""
+        return cls(**{f.name: load_array(directory, f"calibration_{f.name}") for f in fields(cls)})
+
+
+def case_description(features: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """Return what the probability of "none that I know" depends on: (6,).
+
+    Args:
+        features: feature rows of one case's list.
+        names: names of the features.
+    """
+    values = features[0, [names.index(n) for n in ("n_observed", "n_excluded", "best_nearest", "best_cosine")]]
+    covered = features[:, names.index("own_covered")].max()
+    return np.concatenate([[1.0], values, [covered]])
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / (1 + np.exp(-np.clip(x, -60, 60))), dtype=np.float32)

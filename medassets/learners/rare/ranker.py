@@ -1,0 +1,182 @@
+"""The rare-disease ranker: one calibrated score over all methods, learned on held-out publications.
+
+What belongs here: what is learned, from which episodes, with which settings. What does not: the features and the
+forward pass (``features.rare_*``), which serving shares.
+
+Nothing is chosen on test cases: networks learn on episodes of the training part (``ranker_episodes``), each episode is
+scored by the network that did not learn on its fold, and the calibration is fitted on those scores. The networks of all
+folds together are the served ensemble.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from medassets.features.cases import CaseSet
+from medassets.features.rare import RareKnowledge
+from medassets.features.rare_model import Head, RareModel
+from medassets.features.rare_network import RankNetwork
+from medassets.learners.rare.calibration import fit_calibration
+from medassets.learners.rare.listwise import ListwiseConfig, merge, train_network
+from medassets.learners.rare.ranker_episodes import Episodes, Protocol, make_episodes
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """Settings of the ranker; ``profile`` says in every report which of the two was run.
+
+    Attributes:
+        profile: ``full``, or ``quick`` for CI and first runs (fewer folds and epochs, a smaller network).
+        protocols: heads to learn. ``clean`` answers users; ``published`` is only for figures as other papers give them.
+        n_folds: folds of publication groups.
+        listwise: settings of each network.
+        seed: of folds and networks.
+    """
+
+    profile: Literal["quick", "full"] = "full"
+    protocols: tuple[Protocol, ...] = ("clean", "published")
+    n_folds: int = 5
+    listwise: ListwiseConfig = ListwiseConfig()
+    seed: int = 0
+
+    @classmethod
+    def quick(cls, seed: int = 0) -> RankerConfig:
+        """Settings that finish in under three minutes on two cores."""
+        return cls("quick", ("clean",), 3, ListwiseConfig(hidden=32, epochs=2, negatives=80), seed)
+
+    @classmethod
+    def full(cls, seed: int = 0) -> RankerConfig:
+        """Settings of the reported figures."""
+        return cls(seed=seed)
+
+
+class RareRanker:
+    """Fits, scores, explains nothing itself: ``serving.rare`` words the answers.
+
+    Attributes:
+        name: ``ranker``.
+        config: settings.
+        model: what was fitted.
+    """
+
+    name = "ranker"
+
+    def __init__(self, config: RankerConfig | None = None) -> None:
+        self.config = config or RankerConfig()
+        self._model: RareModel | None = None
+        self._learned: dict[str, Any] = {}
+
+    @property
+    def model(self) -> RareModel:
+        """The fitted model.
+
+        Raises:
+            RuntimeError: not fitted.
+        """
+        if self._model is None:
+            raise RuntimeError("the ranker is not fitted: call fit or load first")
+        return self._model
+
+    @property
+    def candidates(self) -> list[str]:
+        """Ids of the candidates, in the order of the score's columns."""
+        return self.model.knowledge.candidates
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Settings and what the heads were learned from, for the registry."""
+        return {"params": asdict(self.config), "learned": self._learned}
+
+    def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> RareRanker:
+        """Learn the heads on episodes of ``cases`` and keep all of them in memory.
+
+        Raises:
+            ValueError: too few publication groups for the folds, or no episode with its disease on the list.
+        """
+        heads = {}
+        for protocol in self.config.protocols:
+            episodes = make_episodes(
+                knowledge, cases, protocol, n_folds=self.config.n_folds, seed=self.config.seed
+            )
+            heads[protocol], held_out = learn_head(episodes, self.config.listwise, self.config.seed)
+            self._learned[protocol] = {
+                "episodes": len(episodes),
+                "listed": float((episodes.target >= 0).mean()),
+                "held_out_top1": float((held_out == 1).mean()),
+                "held_out_top10": float((held_out <= 10).mean()),
+            }
+        self._model = RareModel.of(knowledge, cases, heads)
+        return self
+
+    def score(self, cases: CaseSet, protocol: str = "clean") -> np.ndarray:
+        """Return float32 (n_cases, n_candidates); higher is more probable."""
+        return self.model.score(cases, protocol)
+
+    def refit_memory(self, knowledge: RareKnowledge, cases: CaseSet) -> RareRanker:
+        """Return a ranker with the same learned heads over the memory of other knowledge and cases."""
+        return self._with(self.model.with_memory(knowledge, cases))
+
+    def add_cases(self, cases: CaseSet) -> RareRanker:
+        """Return the next revision, which also knows these cases (seconds; nothing is learned again)."""
+        return self._with(self.model.add_cases(cases))
+
+    def save(self, directory: Path) -> None:
+        """Write model and settings."""
+        self.model.save(directory)
+        meta = {"config": asdict(self.config), "learned": self._learned}
+        (directory / "ranker.json").write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> RareRanker:
+        """Read what ``save`` wrote."""
+        meta = json.loads((directory / "ranker.json").read_text(encoding="utf-8"))
+        settings = dict(meta["config"])
+        settings["listwise"] = ListwiseConfig(**settings["listwise"])
+        settings["protocols"] = tuple(settings["protocols"])
+        ranker = cls(RankerConfig(**settings))
+        ranker._learned = meta["learned"]
+        ranker._model = RareModel.load(directory)
+        return ranker
+
+    def export_bundle(self, directory: Path) -> None:
+        """Write what ``serving.rare.RarePredictor`` loads."""
+        self.save(directory)
+
+    def _with(self, model: RareModel) -> RareRanker:
+        other = RareRanker(self.config)
+        other._learned, other._model = self._learned, model
+        return other
+
+
+def learn_head(episodes: Episodes, config: ListwiseConfig, seed: int) -> tuple[Head, np.ndarray]:
+    """Learn one network a fold and calibrate on the folds left out.
+
+    Returns:
+        The head (all networks as one ensemble) and float64 (n_episodes,), the rank of the true disease of each episode
+        under the network that did not learn on it; infinity where it is not on the list.
+    """
+    networks = []
+    logits = np.zeros(episodes.candidates.shape, np.float32)
+    for fold in np.unique(episodes.fold):
+        held = episodes.fold == fold
+        networks.append(train_network(episodes[~held], config, seed + int(fold)))
+        logits[held] = list_logits(networks[-1], episodes[held])
+    return Head(merge(networks), fit_calibration(episodes, logits)), list_ranks(logits, episodes)
+
+
+def list_logits(network: RankNetwork, episodes: Episodes) -> np.ndarray:
+    """Return float32 (n, K): the network's logits of all places on the lists."""
+    n, k, f = episodes.features.shape
+    return network.logits(episodes.features.reshape(n * k, f)).reshape(n, k)
+
+
+def list_ranks(scores: np.ndarray, episodes: Episodes) -> np.ndarray:
+    """Return float64 (n,): rank of the true disease among the listed ones, infinity where it is not listed."""
+    own = scores[np.arange(len(scores)), episodes.target][:, None]
+    above = ((scores > own) & (episodes.candidates >= 0)).sum(axis=1) + 1.0
+    return np.where(episodes.target >= 0, above, np.inf)
