@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medassets.evaluation.figures import FAIRNESS_REPORT, OVERALL, Figure, Finding, figure_table, number
 from medassets.evaluation.metrics import ece
-from medassets.evaluation.safety import missed
+from medassets.evaluation.safety import exact_interval, missed
 
 AGE_GROUPS = ((0, 4), (5, 14), (15, 29), (30, 44), (45, 59), (60, 74), (75, 200))
 METRICS = ("accuracy", "ece", "critical_miss_rate")
@@ -110,7 +110,8 @@ def fairness_report(
             y_pred=rows,
             sensitive_features=labels,
         )
-        groups = {f"{axis}={label}": np.flatnonzero(labels == label) for label in frame.by_group.index}
+        names = sorted(frame.by_group.index, key=lambda name: (len(name.split("-")[0].strip("+")), name))
+        groups = {f"{axis}={name}": np.flatnonzero(labels == name) for name in names}
         if axis == "sex":
             groups = {OVERALL: rows, **groups}
         for group, members in groups.items():
@@ -120,6 +121,9 @@ def fairness_report(
                 )
                 counted = int(base[name][members].sum())
                 low, high = _basic_interval(statistic[name], members, float(value), resamples, seed)
+                if name != "ece" and low == high and counted:
+                    # All right or none missed: resampling shows no doubt where there is some.
+                    low, high = exact_interval(round(float(value) * counted), counted)
                 figures.append(Figure(model, group, name, number(value), low, high, counted, origin))
     return figure_table(figures, FAIRNESS_REPORT)
 

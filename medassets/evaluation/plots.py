@@ -120,6 +120,7 @@ def confusion_bars(
     axes.tick_params(axis="y", labelsize=7)
     if not top:
         axes.text(0.5, 0.5, "none", ha="center", transform=axes.transAxes)
+        axes.set(xticks=[], yticks=[])
     return _png(figure)
 
 
