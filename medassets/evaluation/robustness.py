@@ -135,7 +135,7 @@ def value_at(report: pa.Table, model: str, metric: str, unknown: float, wrong: f
     raise KeyError(f"no {metric} of {model} at {unknown:.0%} unknown and {wrong:.0%} wrong")
 
 
-def check_against_line(report: pa.Table, model: str, *, slack: float = 0.005) -> Finding:
+def check_against_line(report: pa.Table, model: str, *, slack: float = 0.01) -> Finding:
     """Fail where a model is surely below naive Bayes, by more than ``slack`` in top-1, at any point.
 
     Args:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,33 +125,41 @@ class Inquiry:
                 each other.
         """
         engine, tables = self.engine, self.engine.tables
-        named = split_evidence(list(stated.present))
+        named, stated = split_evidence(list(stated.present)), self._whole_denials(stated)
         self._check(named, stated)
         answers = engine.encode([stated.present], [stated.unknown])
         interview = engine.start(np.array([np.nan if age is None else float(age)]), [sex])
         codes = {*named, *stated.absent, *stated.unknown}
-        for code in list(codes):
+        for code, values in named.items():  # a detail that is present implies its question
             parent = tables.parent[engine.code_index[code]]
-            if parent < 0 or tables.codes[parent] in codes:
-                continue
-            if _positive(self.wording["questions"][code], named.get(code, [])):
+            if parent >= 0 and _positive(self.wording["questions"][code], values):
                 codes.add(tables.codes[parent])
                 answers.state[0, parent] = YES
-        for code in sorted(
-            codes, key=lambda c: (tables.parent[engine.code_index[c]] >= 0, engine.code_index[c])
+        for j in sorted(
+            (engine.code_index[code] for code in codes), key=lambda j: (tables.parent[j] >= 0, j)
         ):
-            j = engine.code_index[code]
             parent = tables.parent[j]
             if parent >= 0 and answers.state[0, parent] != YES:
                 interview.known[0, j] = NOT_APPLICABLE
                 continue
-            if (
-                code in stated.absent and not tables.is_binary[j]
-            ):  # "none of them" is the question's default value
-                answers.state[0, j] = YES
+            if tables.codes[j] in stated.absent and not tables.is_binary[j]:
+                answers.state[0, j] = YES  # "none of them" is an answer: the question's default value
                 answers.values[0, tables.value_start[j]] = True
             engine.tell(interview, answers, np.array([j]))
         return interview, answers
+
+    def _whole_denials(self, stated: Stated) -> Stated:
+        """Check denials of single values and leave them out: they do not answer the question."""
+        whole = []
+        for item in stated.absent:
+            code, separator, _ = item.partition(VALUE_SEPARATOR)
+            if not separator:
+                whole.append(code)
+            elif item not in self.engine.value_index:
+                raise InquiryInputError(f"unknown value {item!r}")
+            elif item in stated.present:
+                raise InquiryInputError(f"{item} is stated both present and absent")
+        return replace(stated, absent=tuple(whole))
 
     def next_questions(
         self,
@@ -168,7 +176,7 @@ class Inquiry:
         Args:
             present: evidences that are present, ``E_91`` or ``E_54_@_V_161`` (bare code of a question with
                 values: it applies, its value is not known).
-            absent: base codes answered "no" or "none".
+            absent: base codes answered "no" or "none"; a single value that is denied tells nothing here.
             unknown: base codes that were asked and could not be answered.
             age: in years, None where not known.
             sex: F or M; anything else is unknown.

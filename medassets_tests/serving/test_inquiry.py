@@ -61,6 +61,17 @@ def test_a_detail_implies_its_question() -> None:
     assert implied["n_answered"] == 2
 
 
+def test_a_detail_tells_its_question_though_that_was_left_open() -> None:
+    opened = INQUIRY.next_questions(["E_55_@_V_89"], unknown=["E_53"], age=30, sex="F")
+    assert opened["leading"] == INQUIRY.next_questions(["E_55_@_V_89"], age=30, sex="F")["leading"]
+
+
+def test_denying_one_value_leaves_the_question_open() -> None:
+    placed = build_inquiry(KNOWLEDGE, PLACED, InquirySettings(safety_first=False))
+    reply = placed.next_questions(["E_53"], ["E_55_@_V_89"], age=30, sex="F")
+    assert reply["questions"][0]["code"] == "E_55"
+
+
 def test_default_details_alone_say_nothing() -> None:
     nothing = INQUIRY.next_questions(age=30, sex="F")
     defaults = INQUIRY.next_questions(["E_55_@_V_123", "E_56_@_0"], age=30, sex="F")
@@ -82,6 +93,8 @@ def test_absent_detail_is_its_default() -> None:
         (["E_56_@_3", "E_56_@_4"], [], [], "E_56 has one value at a time, stated: 3, 4"),
         (["E_55_@_V_89"], ["E_53"], [], "E_55 only applies with E_53, which is stated absent"),
         (["E_9999"], [], [], "unknown evidence 'E_9999'"),
+        (["E_55_@_V_89"], ["E_55_@_V_89"], [], "E_55_@_V_89 is stated both present and absent"),
+        ([], ["E_55_@_V_9999"], [], "unknown value 'E_55_@_V_9999'"),
         ([], ["E_9999"], [], "unknown evidence 'E_9999'"),
     ],
 )
