@@ -1,8 +1,9 @@
-"""Answers as table look-ups: every (column, answer) pair has one number, and scores are sums of looked-up rows.
+"""Answers as table look-ups: every (column, answer) pair has one number, and scores are sums of looked-up
+rows.
 
-What belongs here: the numbering (``AnswerCodes``) and additive scores over it (``AdditiveScores``), the form that
-naive Bayes takes in training and in serving. What does not: how the numbers in the table are learned
-(``medassets.learners.common.naive_bayes``). On the serving path: numpy only.
+What belongs here: the numbering (``AnswerCodes``) and additive scores over it (``AdditiveScores``), the form
+that naive Bayes takes in training and in serving. What does not: how the numbers in the table are learned
+(``medassets.learners.common.naive_bayes``). On the serving path: numpy and scipy only.
 
 An unknown answer has a number of its own, so it is never mistaken for an absent one.
 """
@@ -14,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from medassets.features.answers import AGE_CEILING
 from medassets.features.common import EvidenceSpace
 
-#: Added to an answer to make it a position: unknown (-1) is 0, absent 1, present 2; a level or age x is x + 1.
+#: Added to an answer to make it a position: unknown (-1) is 0, absent 1, present 2; a level or age x is x +
+#: 1.
 SHIFT = 1
-_CHUNK = 4096
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,13 @@ class AnswerCodes:
 class AdditiveScores:
     """Scores of every condition as ``bias`` plus one table row for each answer.
 
+    A table may hold several components side by side, for example likelihoods under several chances that an
+    answer is wrong. Scores are then summed over components as probabilities: how the answers agree with each
+    other says which component they come from.
+
     Attributes:
         codes: the numbering of the table's rows.
-        table: (codes.size, n_conditions) float64.
+        table: (codes.size, n_components * n_conditions) float64, components one after another.
         bias: (n_conditions,) float64.
     """
 
@@ -72,11 +78,16 @@ class AdditiveScores:
     table: np.ndarray
     bias: np.ndarray
 
+    @property
+    def components(self) -> int:
+        """How many components the table holds."""
+        return self.table.shape[1] // len(self.bias)
+
     @cached_property
     def _relative(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of an all-zero row, and the table relative to it: most answers are zero and then cost nothing."""
+        """Scores of an all-zero row, and the table relative to it: most answers are zero."""
         zero = self.table[self.codes.offsets + SHIFT]
-        return self.bias + zero.sum(0), self.table - np.repeat(zero, self.codes.sizes, axis=0)
+        return zero.sum(axis=0), self.table - np.repeat(zero, self.codes.sizes, axis=0)
 
     def score(self, matrix: np.ndarray) -> np.ndarray:
         """Score rows of a symptom matrix.
@@ -87,23 +98,34 @@ class AdditiveScores:
         Returns:
             (n, n_conditions) float64.
         """
-        matrix = np.atleast_2d(matrix)
+        parts = self._score_components(np.atleast_2d(matrix))
+        top = parts.max(axis=1)
+        return top + np.log(np.exp(parts - top[:, None]).mean(axis=1)) + self.bias
+
+    def _score_components(self, matrix: np.ndarray) -> np.ndarray:
+        """(n, n_components, n_conditions) without bias."""
         start, table = self._relative
-        result = np.empty((len(matrix), table.shape[1]))
-        for begin in range(0, len(matrix), _CHUNK):
-            part = matrix[begin : begin + _CHUNK]
-            rows, columns = np.nonzero(part)
-            terms = table[self.codes.offsets[columns] + part[rows, columns] + SHIFT]
-            counts = np.bincount(rows, minlength=len(part))
-            total = np.zeros((len(terms) + 1, table.shape[1]))
-            np.cumsum(terms, axis=0, out=total[1:])
-            ends = np.cumsum(counts)
-            result[begin : begin + len(part)] = start + total[ends] - total[ends - counts]
-        return result
+        rows, columns = np.nonzero(matrix)
+        positions = self.codes.offsets[columns] + matrix[rows, columns] + SHIFT
+        if len(matrix) == 1:
+            total = table[positions].sum(axis=0, keepdims=True)
+        else:
+            ends = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(matrix)))])
+            shape = (len(matrix), self.codes.size)
+            total = sp.csr_matrix((np.ones(len(positions)), positions, ends), shape=shape) @ table
+        return (start + total).reshape(len(matrix), -1, len(self.bias))
 
     def contributions(self, row: np.ndarray) -> np.ndarray:
-        """Share of each column in the scores of one row: (n_features, n_conditions); they sum to score - bias."""
-        return self.table[self.codes.offsets + row.astype(np.int64) + SHIFT]
+        """Share of each column in the scores of one row, under the component that fits the row best.
+
+        Returns:
+            (n_features, n_conditions); they sum to that component's score without bias.
+        """
+        parts = self._score_components(row[None])[0] + self.bias
+        best = int(parts.max(axis=1).argmax())
+        classes = len(self.bias)
+        looked_up = self.table[self.codes.offsets + row.astype(np.int64) + SHIFT]
+        return looked_up[:, best * classes : (best + 1) * classes]
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""

@@ -1,4 +1,5 @@
-"""What the differential head reads of a patient: answers, posterior, and how far each condition explains them.
+"""What the differential head reads of a patient: answers, posterior, and how far each condition explains
+them.
 
 What belongs here: these columns, the same in training and serving. What does not: the head itself
 (``medassets.learners.common.differential``). On the serving path: numpy only.
@@ -42,8 +43,8 @@ class DifferentialInputs:
             log_posterior: (n, n_conditions) of naive Bayes.
 
         Returns:
-            (n, len(self)) float32: answers, log-posterior, present symptoms that each condition explains, and those
-            that it does not.
+            (n, len(self)) float32: answers, log-posterior, present symptoms that each condition explains, and
+            those that it does not.
         """
         present = (matrix[:, : len(self.symptoms)] == PRESENT) & self.symptoms
         explained = present.astype(np.float32) @ self.pictured.T.astype(np.float32)

@@ -3,8 +3,8 @@
 What belongs here: the fitted choice of columns and its application. What does not: how columns are chosen
 (``medassets.learners.common.preprocessing``). On the serving path: numpy only.
 
-Answers go to the models as they are encoded: 1 present, 0 absent, -1 unknown, so that "unknown" stays a value of
-its own which trees can split off and networks embed.
+Answers go to the models as they are encoded: 1 present, 0 absent, -1 unknown, so that "unknown" stays a value
+of its own which trees can split off and networks embed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ModelInputs:
 
     @property
     def offsets(self) -> np.ndarray:
-        """(n_inputs,) int64: number of each input's unknown answer when answers are numbered input by input."""
+        """(n_inputs,) int64: number of each input's unknown answer, numbered input by input."""
         return np.concatenate([[0], np.cumsum(self.sizes)[:-1]]).astype(np.int64)
 
     def transform(self, matrix: np.ndarray) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""From the models' probabilities to one calibrated answer: pooling, calibration, conformal sets, differential.
+"""From the models' probabilities to one calibrated answer: pooling, calibration, conformal sets,
+differential.
 
 What belongs here: the arithmetic, on arrays that training fitted. What does not: the fitting
 (``medassets.learners.common.stacking``, ``calibration``, ``conformal``). On the serving path: numpy only.
 
 Pooling is log-linear with one weight a model (Genest and Zidek, 1986), the multinomial logistic regression on
 log-probabilities whose coefficients are shared by all conditions; weights move with the share of unanswered
-questions. Temperature follows Guo et al. (ICML 2017). Conformal sets keep conditions whose probability reaches a
-threshold (LAC: Sadinle, Lei and Wasserman, 2019), one threshold for each band of unanswered questions.
+questions. Temperature follows Guo et al. (ICML 2017). Conformal sets keep conditions whose probability
+reaches a threshold (LAC: Sadinle, Lei and Wasserman, 2019), one threshold for each band of unanswered
+questions.
 """
 
 from __future__ import annotations
@@ -187,7 +189,8 @@ class Decision:
         Args:
             log_proba: (n, n_conditions) of each base model.
             unknown: (n,) share of questions without an answer.
-            head: scores of membership (log-odds) and root mass from the differential head. None, where the training
+            head: scores of membership (log-odds) and root mass from the differential head. None, where the
+                training
                 data had no reference differentials: the differential is then the softened posterior.
         """
         stacked = np.stack([log_proba[name] for name in self.pool.names])

@@ -1,10 +1,11 @@
 """Common conditions in serving: the exported ensemble, answered from a bundle's ``common`` folder.
 
-What belongs here: loading the part, predicting for batches and for one person, the reasons of an answer. What does
+What belongs here: loading the part, predicting for batches and for one person, the reasons of an answer. What
+does
 not: training and export (``medassets.learners.common``). Needs numpy, pyarrow and onnxruntime only.
 
-Reasons are exact for naive Bayes, the part of the ensemble that adds up: what an answer adds to the log-odds of a
-condition against all others as they stand (weight of evidence: Good, 1950).
+Reasons are exact for naive Bayes, the part of the ensemble that adds up: what an answer adds to the log-odds
+of a condition against all others as they stand (weight of evidence: Good, 1950).
 """
 
 from __future__ import annotations
@@ -118,12 +119,19 @@ class CommonPredictor:
         """
         matrix = np.atleast_2d(matrix)
         if matrix.shape[1] != self.space.n_features:
-            raise ValueError(f"symptom matrix has {matrix.shape[1]} columns, expected {self.space.n_features}")
+            raise ValueError(
+                f"symptom matrix has {matrix.shape[1]} columns, expected {self.space.n_features}"
+            )
         if len(matrix) > _BATCH:
             parts = [self.predict_matrix(matrix[i : i + _BATCH]) for i in range(0, len(matrix), _BATCH)]
             return CommonPrediction(
-                *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
-                {name: np.concatenate([part.models[name] for part in parts]) for name in parts[0].models},
+                probabilities=np.concatenate([part.probabilities for part in parts]),
+                differential=np.concatenate([part.differential for part in parts]),
+                sets=np.concatenate([part.sets for part in parts]),
+                shown=np.concatenate([part.shown for part in parts]),
+                models={
+                    name: np.concatenate([part.models[name] for part in parts]) for name in parts[0].models
+                },
             )
         bayes = log_softmax(self.naive_bayes.score(matrix))
         log_proba, head = {"naive_bayes": bayes}, None
@@ -148,8 +156,8 @@ class CommonPredictor:
         """Predict for rows of ``clinical/common_patients``.
 
         Returns:
-            ``probabilities``, ``differential`` (n, n_conditions); ``sets`` bool, the conformal rule as calibrated;
-            ``shown_sets`` bool, the same with the most probable condition always kept.
+            ``probabilities``, ``differential`` (n, n_conditions); ``sets`` bool, the conformal rule as
+            calibrated; ``shown_sets`` bool, the same with the most probable condition always kept.
         """
         made = self.predict_matrix(self.space.encode_table(table))
         return {
@@ -179,8 +187,8 @@ class CommonPredictor:
             top: how many candidates.
 
         Returns:
-            ``candidates`` (with reasons), ``conformal_set``, ``coverage``, ``red_flags``, ``abstain``, ``reason``,
-            ``confidence`` and ``notes``.
+            ``candidates`` (with reasons), ``conformal_set``, ``coverage``, ``red_flags``, ``abstain``,
+            ``reason``, ``confidence`` and ``notes``.
 
         Raises:
             EvidenceError: an answer, age or sex that cannot be used.
@@ -205,7 +213,11 @@ class CommonPredictor:
             "conformal_set": [self.conditions[c] for c in order if made.shown[0, c]],
             "coverage": self.coverage,
             "red_flags": [
-                {"condition": self.conditions[c], "severity": int(self.severity[c]), "probability": float(p[c])}
+                {
+                    "condition": self.conditions[c],
+                    "severity": int(self.severity[c]),
+                    "probability": float(p[c]),
+                }
                 for c in order
                 if self.severity[c] <= RED_FLAG_SEVERITY and p[c] >= RED_FLAG_PROBABILITY
             ],
@@ -246,7 +258,7 @@ class CommonPredictor:
         others[condition] = 0
         others = others / max(float(others.sum()), 1e-300)
         against = weights[:, condition] - weights @ others
-        found = []
+        found: list[dict[str, Any]] = []
         for column, (shape, detail) in enumerate(zip(self.space.shapes, self.space.details, strict=True)):
             if row[column] == UNKNOWN:
                 continue
@@ -264,9 +276,6 @@ class CommonPredictor:
             )
         found.sort(key=lambda item: -abs(item["contribution"]))
         return found[:REASONS]
-
-
-_ARRAYS = ("probabilities", "differential", "sets", "shown")
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -1,6 +1,7 @@
 """Training of one base model: on all training rows, and once a fold for out-of-fold predictions.
 
-What belongs here: the cross-validation that every base model shares, and the result as an asset that can be stored.
+What belongs here: the cross-validation that every base model shares, and the result as an asset that can be
+stored.
 What does not: the models themselves and what is made of their predictions (``ensemble``).
 """
 

@@ -1,7 +1,7 @@
 """Gradient-boosted trees (XGBoost: Chen and Guestrin, KDD 2016) over the encoded answers.
 
-What belongs here: fitting, scoring and storing the booster. What does not: rows and folds (``training``) and the
-export (``onnx_export``). Fitted on numpy arrays without column names, as the exporter wants it.
+What belongs here: fitting, scoring and storing the booster. What does not: rows and folds (``training``) and
+the export (``onnx_export``). Fitted on numpy arrays without column names, as the exporter wants it.
 """
 
 from __future__ import annotations

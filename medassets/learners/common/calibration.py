@@ -1,9 +1,11 @@
-"""Calibration of pooled scores: temperature or isotonic, whichever is better on rows that it was not fitted on.
+"""Calibration of pooled scores: temperature or isotonic, whichever is better on rows that it was not fitted
+on.
 
 What belongs here: fitting and choosing. What does not: the arithmetic (``medassets.features.pooling``).
 
-Temperature scaling: Guo et al., ICML 2017. Isotonic: one monotone map of all (row, condition) probabilities, then
-renormalised (Zadrozny and Elkan, KDD 2002). The choice is by cross-validated log-loss; a tie goes to temperature.
+Temperature scaling: Guo et al., ICML 2017. Isotonic: one monotone map of all (row, condition) probabilities,
+then renormalised (Zadrozny and Elkan, KDD 2002). The choice is by cross-validated log-loss; a tie goes to
+temperature.
 """
 
 from __future__ import annotations

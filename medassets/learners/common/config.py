@@ -20,13 +20,19 @@ class _Frozen(BaseModel):
 class NaiveBayesConfig(_Frozen):
     """Smoothing of the likelihood tables; weights are in patients."""
 
-    error_rate: float = Field(default=0.005, ge=0, lt=0.5, description="chance that any answer is wrong")
-    reference_weight: float = Field(default=
-        1000.0, gt=0, description="how many patients the reference figures count for"
+    error_rates: tuple[float, ...] = Field(
+        default=(0.001, 0.02, 0.08),
+        min_length=1,
+        description="chances that an answer is wrong; the answers tell which",
     )
-    value_weight: float = Field(default=2.0, gt=0, description="shrinkage of values towards all conditions together")
-    level_width: float = Field(default=
-        1.0, gt=0, description="smoothing of degrees over their neighbours, in degrees"
+    reference_weight: float = Field(
+        default=1000.0, gt=0, description="how many patients the reference figures count for"
+    )
+    value_weight: float = Field(
+        default=2.0, gt=0, description="shrinkage of values towards all conditions together"
+    )
+    level_width: float = Field(
+        default=1.0, gt=0, description="smoothing of degrees over their neighbours, in degrees"
     )
     age_width: float = Field(default=8.0, gt=0, description="smoothing of ages, in years")
     person_weight: float = Field(default=100.0, gt=0, description="shrinkage of age and sex")
@@ -95,17 +101,21 @@ class CommonConfig(_Frozen):
     threads: PositiveInt = 2
     folds: int = Field(default=5, ge=2)
     mix: Mix = Field(default="both", description="train on records, on simulated patients, or on both")
-    records_per_condition: PositiveInt = Field(default=150, description="most rows of a condition that training uses")
-    simulated_per_condition: PositiveInt = Field(default=
-        40, description="simulated rows of a condition added to records"
+    records_per_condition: PositiveInt = Field(
+        default=150, description="most rows of a condition that training uses"
+    )
+    simulated_per_condition: PositiveInt = Field(
+        default=40, description="simulated rows of a condition added to records"
     )
     copies: int = Field(default=2, ge=0, description="corrupted copies of each row, beside the row itself")
-    max_unknown: float = Field(default=
-        0.6, ge=0, lt=1, description="corrupted copies hide up to this share of answers"
+    max_unknown: float = Field(
+        default=0.6, ge=0, lt=1, description="corrupted copies hide up to this share of answers"
     )
     max_wrong: float = Field(default=0.12, ge=0, lt=0.5, description="and falsify up to this share")
     coverage: float = Field(default=0.95, gt=0.5, lt=1, description="nominal coverage of the conformal sets")
-    min_support: PositiveInt = Field(default=5, description="fewest rows with a value for its column to be kept")
+    min_support: PositiveInt = Field(
+        default=5, description="fewest rows with a value for its column to be kept"
+    )
     naive_bayes: NaiveBayesConfig = NaiveBayesConfig()
     boosting: BoostingConfig = BoostingConfig()
     forest: ForestConfig = ForestConfig()

@@ -3,13 +3,13 @@
 What belongs here: finding thresholds, and their meaning. What does not: applying them
 (``medassets.features.pooling.ConformalSets``).
 
-Split-conformal prediction with the least-ambiguous score, the probability of the true condition (Sadinle, Lei and
-Wasserman, JASA 2019), on rows that the models were not fitted on: out-of-fold rows and the validation part, as
-recorded and as probes. One threshold for each band of unanswered questions (Mondrian: Vovk et al., 2005), because
-the promise must hold when little is known too.
+Split-conformal prediction with the least-ambiguous score, the probability of the true condition (Sadinle, Lei
+and Wasserman, JASA 2019), on rows that the models were not fitted on: out-of-fold rows and the validation
+part, as recorded and as probes. One threshold for each band of unanswered questions (Mondrian: Vovk et al.,
+2005), because the promise must hold when little is known too.
 
-The rule's coverage is the nominal one. Where the model is right more often than that, the rule leaves some sets
-empty; a person is always shown the most probable condition as well, which can only raise the coverage.
+The rule's coverage is the nominal one. Where the model is right more often than that, the rule leaves some
+sets empty; a person is always shown the most probable condition as well, which can only raise the coverage.
 """
 
 from __future__ import annotations
@@ -60,6 +60,6 @@ def fit_conformal(
 
 
 def _quantile(own: np.ndarray, coverage: float) -> float:
-    """The largest threshold that at least ``coverage`` of n + 1 exchangeable rows reach; 0 if n is too small."""
+    """Largest threshold that ``coverage`` of n + 1 exchangeable rows reach; 0 if n is too small."""
     rank = int(np.floor((len(own) + 1) * (1 - coverage)))
     return float(np.sort(own)[rank - 1]) if rank >= 1 else 0.0

@@ -1,12 +1,13 @@
 """The differential head: which conditions a reference differential would name, and with what mass.
 
-What belongs here: fitting and storing the head. What does not: its input (``medassets.features.differential_inputs``)
-and how sets are made of its scores (``medassets.features.pooling``).
+What belongs here: fitting and storing the head. What does not: its input
+(``medassets.features.differential_inputs``) and how sets are made of its scores
+(``medassets.features.pooling``).
 
-DDXPlus differentials come from a rule-based system: they hold conditions that share findings with the patient, not
-only those that remain likely, so the posterior alone is a poor guide. The head is two multi-output boosters
-(membership by logistic loss, root of the mass by squared error), which follow rules better than a network does from
-so few references. Rows without a reference are left out.
+DDXPlus differentials come from a rule-based system: they hold conditions that share findings with the
+patient, not only those that remain likely, so the posterior alone is a poor guide. The head is two
+multi-output boosters (membership by logistic loss, root of the mass by squared error), which follow rules
+better than a network does from so few references. Rows without a reference are left out.
 """
 
 from __future__ import annotations
@@ -84,7 +85,11 @@ class DifferentialHead:
         )
         member = xgboost.train(params | {"objective": "binary:logistic"}, named, settings.rounds)
         weighed = xgboost.DMatrix(X, label=np.sqrt(reference).astype(np.float32), nthread=config.threads)
-        small = {"objective": "reg:squarederror", "min_child_weight": 2.0, "max_depth": min(4, settings.depth)}
+        small = {
+            "objective": "reg:squarederror",
+            "min_child_weight": 2.0,
+            "max_depth": min(4, settings.depth),
+        }
         mass = xgboost.train(params | small, weighed, settings.mass_rounds)
         return cls(member, mass, columns)
 

@@ -1,7 +1,8 @@
 """The common-disease ensemble: base models, pooled, calibrated, with conformal sets and a differential.
 
-What belongs here: putting the parts together, storing them, and handing them to serving. What does not: how each
-part is learned (``stacking``, ``calibration``, ``conformal``, ``differential``) and the export (``onnx_export``).
+What belongs here: putting the parts together, storing them, and handing them to serving. What does not: how
+each part is learned (``stacking``, ``calibration``, ``conformal``, ``differential``) and the export
+(``onnx_export``).
 """
 
 from __future__ import annotations
@@ -56,9 +57,7 @@ class CommonEnsemble:
     metadata: dict[str, Any]
 
     @classmethod
-    def fit(
-        cls, bases: dict[str, TrainedBase], data: TrainingData, config: CommonConfig
-    ) -> CommonEnsemble:
+    def fit(cls, bases: dict[str, TrainedBase], data: TrainingData, config: CommonConfig) -> CommonEnsemble:
         """Learn everything above the base models.
 
         Args:
@@ -70,7 +69,9 @@ class CommonEnsemble:
             ValueError: ``naive_bayes`` is missing, or a base model was trained on other rows.
         """
         if "naive_bayes" not in bases:
-            raise ValueError("the ensemble needs naive_bayes: the differential and explanations are built on it")
+            raise ValueError(
+                "the ensemble needs naive_bayes: the differential and explanations are built on it"
+            )
         names = tuple(name for name in BASE_NAMES if name in bases)
         labels = data.train.labels
         for name in names:
@@ -118,6 +119,10 @@ class CommonEnsemble:
         log_proba = {name: model.log_proba(matrix) for name, model in self.models.items()}
         head = None if self.head is None else self.head.predict(matrix, log_proba["naive_bayes"])
         return self.decision.predict(log_proba, unknown_share(self.space, matrix), head)
+
+    def predict_matrix(self, matrix: np.ndarray) -> CommonPrediction:
+        """The same as ``predict``, under the name that serving's predictor has."""
+        return self.predict(matrix)
 
     def export_bundle(self, directory: Path) -> None:
         """Write what ``medassets.serving.common.CommonPredictor`` loads: ONNX, arrays, JSON."""

@@ -1,10 +1,10 @@
 """Random forest (Breiman, 2001) over the encoded answers.
 
-What belongs here: fitting, scoring and storing the forest. What does not: rows and folds (``training``) and the
-export (``onnx_export``).
+What belongs here: fitting, scoring and storing the forest. What does not: rows and folds (``training``) and
+the export (``onnx_export``).
 
-Stored as the arrays of its trees, not as a pickle: the same bytes for the same forest, and nothing in a file that
-could run. The fields are those of scikit-learn's own tree state.
+Stored as the arrays of its trees, not as a pickle: the same bytes for the same forest, and nothing in a file
+that could run. The fields are those of scikit-learn's own tree state.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ForestModel:
         save_inputs(self.inputs, directory)
         states = [tree.tree_.__getstate__() for tree in self.forest.estimators_]
         nodes = np.concatenate([state["nodes"] for state in states])
-        arrays = {f"node_{field}": nodes[field] for field in nodes.dtype.fields}
+        arrays = {f"node_{field}": nodes[field] for field in nodes.dtype.names or ()}
         arrays["values"] = np.concatenate([state["values"] for state in states]).astype(np.float32)
         arrays["counts"] = np.array([state["node_count"] for state in states])
         arrays["depths"] = np.array([state["max_depth"] for state in states])

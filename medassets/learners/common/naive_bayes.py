@@ -3,13 +3,16 @@
 What belongs here: how likelihood tables are learned. What does not: their use, which is a sum of look-ups
 (``medassets.features.answer_codes.AdditiveScores``) and is shared with serving.
 
-Method. Answers are independent given the condition, except that a detail (place of a pain, a value) says something
-only under a positive question. An unknown answer contributes nothing. P(yes | condition) are the reference figures,
-updated by counts where there are records (the figures weigh ``reference_weight`` patients); values, degrees and
-other categorical answers, for which no figures exist, are counted from records and shrunk towards all conditions
-together (Dirichlet smoothing, degrees smoothed over their neighbours). Age and sex likewise. ``error_rate`` mixes
-in the chance that an answer is wrong, which keeps one false answer from ruling a condition out
-(Lewis, "Naive (Bayes) at forty", ECML 1998, for the family of models).
+Method. Answers are independent given the condition, except that a detail (place of a pain, a value) says
+something only under a positive question. An unknown answer contributes nothing. P(yes | condition) are the
+reference figures, updated by counts where there are records (the figures weigh ``reference_weight``
+patients); values, degrees and other categorical answers, for which no figures exist, are counted from records
+and shrunk towards all conditions together (Dirichlet smoothing, degrees smoothed over their neighbours). Age
+and sex likewise.
+
+Answers can be wrong, and how often is not known. The likelihood is therefore averaged over several error
+rates: answers that fit no condition speak for a person who is often mistaken, and then no single one rules a
+condition out.
 
 Simulated rows are never counted: they were drawn from the same figures.
 """
@@ -39,9 +42,11 @@ class NaiveBayes:
 
     Attributes:
         scores: additive log-likelihood tables and log prior.
-        positive: (n_conditions, n_base) P(positive | condition, its question applies); NaN where nothing is known.
-        details: for each base column with value or level columns, (n_conditions, k): P(value | condition, positive),
-            one value of many (multi-choice), or a distribution over values or degrees. Empty without records.
+        positive: (n_conditions, n_base) P(positive | condition, its question applies); NaN where nothing is
+            known.
+        details: for each base column with value or level columns, (n_conditions, k): P(value | condition,
+            positive), one value of many (multi-choice), or a distribution over values or degrees. Empty
+            without records.
     """
 
     scores: AdditiveScores
@@ -71,15 +76,18 @@ class NaiveBayes:
             patients = patients.take(patients.origin != "simulated")
         counted = _Counts(knowledge, space, patients)
         codes = AnswerCodes.from_space(space)
-        table = np.zeros((codes.size, len(knowledge.conditions)))
         positive = _positive(knowledge, space, counted, config)
         details = {} if counted.n == 0 else _details(space, counted, config)
-        _write_questions(table, codes, space, positive, config.error_rate)
-        for column, chance in details.items():
-            _write_details(table, codes, space, column, chance, config.error_rate)
-        if counted.n:
-            _write_person(table, codes, space, counted, config)
-        scores = AdditiveScores(codes, table, np.log(knowledge.prior))
+        tables = []
+        for error in config.error_rates:
+            table = np.zeros((codes.size, len(knowledge.conditions)))
+            _write_questions(table, codes, space, positive, error)
+            for column, chance in details.items():
+                _write_details(table, codes, space, column, chance, error)
+            if counted.n:
+                _write_person(table, codes, space, counted, config)
+            tables.append(table)
+        scores = AdditiveScores(codes, np.hstack(tables), np.log(knowledge.prior))
         params = config.model_dump() | {"records": counted.n, "knowledge": knowledge.version}
         return cls(scores, positive, details, {"params": params, "metrics": {}})
 
@@ -96,9 +104,9 @@ class NaiveBayes:
     ) -> CommonPatients:
         """Draw the categorical answers and values that simulated patients lack, from what records say.
 
-        The reference table has no values, so a model trained on simulated rows alone never learns from them. Where
-        records gave their distributions, categorical evidences under a positive question are drawn anew and so are
-        their values. Without records the rows come back as they are.
+        The reference table has no values, so a model trained on simulated rows alone never learns from them.
+        Where records gave their distributions, categorical evidences under a positive question are drawn anew
+        and so are their values. Without records the rows come back as they are.
         """
         if not self.details:
             return patients
@@ -239,7 +247,8 @@ def _write_questions(
             table[codes.position(column, PRESENT)] += yes
             table[codes.position(column, 0)] += no
             continue
-        # Under an absent or unknown question the detail has its question's answer and must add nothing in sum.
+        # Under an absent or unknown question the detail has its question's answer and must add nothing in
+        # sum.
         table[codes.position(parent, PRESENT)] += no
         table[codes.position(column, PRESENT)] += yes - no
         table[codes.position(column, UNKNOWN)] -= no
@@ -256,7 +265,8 @@ def _write_details(
         log_p = np.log(chance * (1 - error) + error * even)
         for k in range(chance.shape[1]):
             if space.shapes[column].ordinal:
-                # Degree 0 stands in rows without a positive answer too, so its share is moved to the question.
+                # Degree 0 stands in rows without a positive answer too, so its share is moved to the
+                # question.
                 table[codes.position(detail.start, k)] += log_p[:, k] - log_p[:, 0]
             else:
                 table[codes.position(detail.start + k, PRESENT)] += log_p[:, k]

@@ -1,10 +1,11 @@
 """A wide-and-deep network (Cheng et al., 2016) over embedded answers, in PyTorch.
 
-What belongs here: the architecture, its training loop and storage. What does not: rows and folds (``training``)
-and the export (``onnx_export``).
+What belongs here: the architecture, its training loop and storage. What does not: rows and folds
+(``training``) and the export (``onnx_export``).
 
-Each (column, answer) pair has an embedding, "unknown" one of its own. The wide part adds one score a condition for
-each answer and starts at the naive Bayes tables; the deep part starts at zero and learns what independence misses.
+Each (column, answer) pair has an embedding, "unknown" one of its own. The wide part adds one score a
+condition for each answer and starts at the naive Bayes tables; the deep part starts at zero and learns what
+independence misses.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def build_module(inputs: ModelInputs, n_conditions: int, config: NetworkConfig) 
     class AnswerNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.shift: torch.Tensor
             self.register_buffer("shift", torch.as_tensor(inputs.offsets + 1, dtype=torch.int64))
             # Wide scores and deep embedding of an answer lie side by side: one look-up brings both.
             self.answers = nn.Parameter(torch.zeros(int(inputs.sizes.sum()), n_conditions + config.width))
@@ -157,9 +159,7 @@ class NetworkModel:
         return cls(module, inputs, n_conditions, config)
 
 
-def _initialise(
-    module: Any, inputs: ModelInputs, n_conditions: int, start: AdditiveScores | None
-) -> None:
+def _initialise(module: Any, inputs: ModelInputs, n_conditions: int, start: AdditiveScores | None) -> None:
     """Small random embeddings, a silent deep part, and the wide part at the naive Bayes tables."""
     import torch
     from torch import nn
@@ -170,6 +170,11 @@ def _initialise(
         nn.init.zeros_(weights["deep.6.weight"])
         nn.init.zeros_(weights["deep.6.bias"])
         if start is not None:
-            table = start.table[inputs.rows_of(start.codes)].astype(np.float32)
-            weights["answers"][:, :n_conditions] = torch.from_numpy(table)
-            weights["bias"].copy_(torch.from_numpy(start.bias.astype(np.float32)))
+            # The component in the middle: neither trusting nor doubting every answer.
+            middle = start.components // 2 * n_conditions
+            table = start.table[inputs.rows_of(start.codes), middle : middle + n_conditions]
+            # Relative to an absent answer, so that sums stay small and float32 keeps its digits.
+            absent = table[inputs.offsets + 1]
+            table = table - np.repeat(absent, inputs.sizes, axis=0)
+            weights["answers"][:, :n_conditions] = torch.from_numpy(table.astype(np.float32))
+            weights["bias"].copy_(torch.from_numpy((start.bias + absent.sum(axis=0)).astype(np.float32)))

@@ -1,12 +1,12 @@
 """Export of the ensemble to ONNX, and the checks that the export says the same and is fast.
 
-What belongs here: building one ONNX graph of all learned models, writing the bundle's part, comparing it with the
-trained models. What does not: running it (``medassets.serving.common``), which needs neither scikit-learn nor
-xgboost nor torch.
+What belongs here: building one ONNX graph of all learned models, writing the bundle's part, comparing it with
+the trained models. What does not: running it (``medassets.serving.common``), which needs neither scikit-learn
+nor xgboost nor torch.
 
-All models share one graph and so one session and one call: trees as ``TreeEnsembleRegressor`` (ONNX-ML 3; leaf
-weights that are zero are left out, which makes a forest of 49 conditions twenty times smaller), the network as
-PyTorch exports it. Naive Bayes and what follows the models are sums over arrays and stay numpy.
+All models share one graph and so one session and one call: trees as ``TreeEnsembleRegressor`` (ONNX-ML 3;
+leaf weights that are zero are left out, which makes a forest of 49 conditions twenty times smaller), the
+network as PyTorch exports it. Naive Bayes and what follows the models are sums over arrays and stay numpy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ MODEL_INPUT, DIFFERENTIAL_INPUT = "inputs", "differential_inputs"
 
 
 class ExportError(ValueError):
-    """The exported model does not say what the trained one says; the message names the model and the difference."""
+    """The export does not say what the trained model says; the message has the difference."""
 
 
 def export_ensemble(ensemble: CommonEnsemble, directory: Path) -> None:
@@ -67,7 +67,13 @@ def export_ensemble(ensemble: CommonEnsemble, directory: Path) -> None:
         directory / "common.json",
         {
             "conditions": [
-                {"name": c.name, "icd10": c.icd10, "severity": c.severity, "name_en": c.name_en, "name_es": c.name_es}
+                {
+                    "name": c.name,
+                    "icd10": c.icd10,
+                    "severity": c.severity,
+                    "name_en": c.name_en,
+                    "name_es": c.name_es,
+                }
                 for c in knowledge.conditions
             ],
             "labels": {e.code: e.label_en for e in knowledge.evidences},
@@ -77,12 +83,14 @@ def export_ensemble(ensemble: CommonEnsemble, directory: Path) -> None:
     )
 
 
-def build_graph(ensemble: CommonEnsemble, learned: dict[str, Any]) -> tuple[onnx.ModelProto | None, dict[str, str]]:
+def build_graph(
+    ensemble: CommonEnsemble, learned: dict[str, Any]
+) -> tuple[onnx.ModelProto | None, dict[str, str]]:
     """All learned models in one graph.
 
     Returns:
-        The model (None where there is nothing to export) and, for each output, what it is: ``margin`` (softmax
-        follows), ``probability``, or ``raw``.
+        The model (None where there is nothing to export) and, for each output, what it is: ``margin``
+        (softmax follows), ``probability``, or ``raw``.
     """
     import onnx
     from onnx import TensorProto, helper
@@ -171,7 +179,7 @@ def _network_graph(model: NetworkModel, name: str) -> onnx.ModelProto:
         torch.onnx.export(
             model.module,
             (torch.zeros(2, len(model.inputs)),),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=[MODEL_INPUT],
@@ -192,7 +200,9 @@ def _network_graph(model: NetworkModel, name: str) -> onnx.ModelProto:
     return proto
 
 
-def check_export(ensemble: CommonEnsemble, predictor: CommonPredictor, matrix: np.ndarray) -> dict[str, float]:
+def check_export(
+    ensemble: CommonEnsemble, predictor: CommonPredictor, matrix: np.ndarray
+) -> dict[str, float]:
     """Compare exported and trained models.
 
     Args:

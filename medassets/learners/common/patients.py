@@ -1,7 +1,9 @@
-"""Patients of common conditions as the learners see them: a symptom matrix, labels, and where the rows came from.
+"""Patients of common conditions as the learners see them: a symptom matrix, labels, and where the rows came
+from.
 
-What belongs here: the container, its making from tables, and the corruption of answers that makes models robust
-(answers hidden or falsified at random, as ``medassets.cohorts.simulate_common.mask`` does for whole tables).
+What belongs here: the container, its making from tables, and the corruption of answers that makes models
+robust (answers hidden or falsified at random, as ``medassets.cohorts.simulate_common.mask`` does for whole
+tables).
 What does not: the encoding (``medassets.features.common``), models, and the choice of rows (``training``).
 """
 
@@ -104,7 +106,8 @@ def reference_differentials(patients: pa.Table, knowledge: CommonKnowledge) -> n
 
 
 def agree(space: EvidenceSpace, matrix: np.ndarray) -> np.ndarray:
-    """Make details agree with their questions, in place: hidden under a hidden one, absent under an absent one.
+    """Make details agree with their questions, in place: hidden under a hidden one, absent under an absent
+    one.
 
     A detail that is present although nothing is known of its values keeps them unknown.
     """

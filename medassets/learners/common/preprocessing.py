@@ -1,15 +1,17 @@
 """Preprocessing that travels with a model: encoding, selection by clinical relevance, imputation, resampling.
 
-What belongs here: scikit-learn transformers and the pipelines made of them, and the comparison of SMOTE and ADASYN
-with class weights. What does not: the encoding itself (``medassets.features.common``) and its application in
-serving (``medassets.features.model_inputs``), which needs no scikit-learn.
+What belongs here: scikit-learn transformers and the pipelines made of them, and the comparison of SMOTE and
+ADASYN with class weights. What does not: the encoding itself (``medassets.features.common``) and its
+application in serving (``medassets.features.model_inputs``), which needs no scikit-learn.
 
-scikit-learn is used rather than feature-engine: both are kept up, but the exporter to ONNX knows scikit-learn's
-estimators. The transformers duck-type scikit-learn's interface so that importing this module stays light.
+scikit-learn is used rather than feature-engine: both are kept up, but the exporter to ONNX knows
+scikit-learn's estimators. The transformers duck-type scikit-learn's interface so that importing this module
+stays light.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -32,8 +34,7 @@ class _Transformer:
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Constructor arguments, as scikit-learn's ``clone`` wants them."""
-        names = self.__init__.__code__.co_varnames[1 : self.__init__.__code__.co_argcount]  # type: ignore[misc]
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def set_params(self, **params: Any) -> _Transformer:
         """Replace constructor arguments."""
@@ -67,9 +68,9 @@ class AnswerEncoder(_Transformer):
 class RelevanceSelector(_Transformer):
     """Keep columns that can matter: every question a clinician may ask, and values that records carry.
 
-    All base evidences stay, since each belongs to some condition's picture and may be a red flag, and age and sex.
-    A column of a single value stays if at least ``min_support`` patients with records have it; degrees stay where
-    any record has one.
+    All base evidences stay, since each belongs to some condition's picture and may be a red flag, and age and
+    sex. A column of a single value stays if at least ``min_support`` patients with records have it; degrees
+    stay where any record has one.
     """
 
     def __init__(self, space: EvidenceSpace, min_support: int = 5) -> None:
@@ -80,7 +81,8 @@ class RelevanceSelector(_Transformer):
         """Count values.
 
         Args:
-            X: (n, n_features) symptom matrix of records (not of simulated patients, whose values mean nothing).
+            X: (n, n_features) symptom matrix of records (not of simulated patients, whose values mean
+                nothing).
             y: not used.
         """
         keep = np.zeros(self.space.n_features, dtype=bool)
@@ -97,10 +99,12 @@ class RelevanceSelector(_Transformer):
 
 
 class UnknownImputer(_Transformer):
-    """Fill unknown answers for estimators that cannot take them, and say in a column of its own that it was done.
+    """Fill unknown answers for estimators that cannot take them, and say in a column of its own that it was
+    done.
 
-    An unknown answer becomes the column's mean among known ones (its prevalence); ages and degrees are scaled to
-    about 0..1. Where any row had it unknown, an indicator column follows: absent and unknown never look alike.
+    An unknown answer becomes the column's mean among known ones (its prevalence); ages and degrees are scaled
+    to about 0..1. Where any row had it unknown, an indicator column follows: absent and unknown never look
+    alike.
     """
 
     def __init__(self, indicator: bool = True) -> None:
@@ -152,12 +156,14 @@ def compare_imbalance(data: TrainingData, config: CommonConfig) -> pa.Table:
     """Compare ways to treat rare conditions with one classifier (multinomial logistic) and one preprocessing.
 
     Trained on the training part, measured on the validation part: nothing, class weights, SMOTE
-    (Chawla et al., 2002) and ADASYN (He et al., 2008). Conditions with too few rows for a neighbour are left to
-    the others by SMOTE and ADASYN (a synthetic patient needs two to lie between).
+    (Chawla et al., 2002) and ADASYN (He et al., 2008). Conditions with too few rows for a neighbour are left
+    to the others by SMOTE and ADASYN (a synthetic patient needs two to lie between).
 
     Returns:
-        One row a method: method, n_train, n_validation, top1, macro_f1, rare_recall (conditions at or below the
-        median number of training rows), origin of the validation rows; ``note`` says why a method did not run.
+        One row a method: method, n_train, n_validation, top1, macro_f1, rare_recall (conditions at or below
+            the
+        median number of training rows), origin of the validation rows; ``note`` says why a method did not
+        run.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -1,11 +1,13 @@
 """The meta-learner: how much each base model's opinion counts, learned from out-of-fold predictions.
 
-What belongs here: fitting the log-linear pool. What does not: its arithmetic (``medassets.features.pooling``).
+What belongs here: fitting the log-linear pool. What does not: its arithmetic
+(``medassets.features.pooling``).
 
-Stacking (Wolpert, 1992) with a multinomial logistic regression on log-probabilities. Its coefficients are shared by
-all conditions: one weight a model and one change of that weight with the share of unanswered questions, instead of
-one for each pair of conditions, which 1,500 rows cannot support. Weights are not negative: a model is listened to or
-it is not. Ridge penalties hold slopes and biases near zero.
+Stacking (Wolpert, 1992) with a multinomial logistic regression on log-probabilities. Its coefficients are
+shared by
+all conditions: one weight a model and one change of that weight with the share of unanswered questions,
+instead of one for each pair of conditions, which 1,500 rows cannot support. Weights are not negative: a model
+is listened to or it is not. Ridge penalties hold slopes and biases near zero.
 """
 
 from __future__ import annotations

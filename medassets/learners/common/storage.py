@@ -1,6 +1,7 @@
 """Storing arrays of fitted models without pickle, the same bytes for the same content.
 
-What belongs here: the few files that every learner of this package shares. What does not: each model's own format.
+What belongs here: the few files that every learner of this package shares. What does not: each model's own
+format.
 """
 
 from __future__ import annotations

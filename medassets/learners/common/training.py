@@ -1,9 +1,10 @@
 """Which rows train what: parts, folds, corrupted copies and simulated extras, the same for every base model.
 
-What belongs here: the choice of rows. What does not: the split itself (``medassets.cohorts.splits``) and models.
+What belongs here: the choice of rows. What does not: the split itself (``medassets.cohorts.splits``) and
+models.
 
-Out-of-fold predictions are made for each training row twice: as recorded, and as a ``probe`` with answers hidden
-and falsified, so that the meta-learner also learns whom to trust when little is known.
+Out-of-fold predictions are made for each training row twice: as recorded, and as a ``probe`` with answers
+hidden and falsified, so that the meta-learner also learns whom to trust when little is known.
 """
 
 from __future__ import annotations
@@ -63,11 +64,13 @@ def prepare(
         patients: ``clinical/common_patients``: records where the source has them, else simulated patients.
         split: ``features/common_split`` of these patients.
         knowledge: reference table.
-        config: ``mix`` says which rows train; ``records_per_condition`` and ``simulated_per_condition`` cap them.
+        config: ``mix`` says which rows train; ``records_per_condition`` and ``simulated_per_condition`` cap
+            them.
         simulated: further simulated patients, for training only.
 
     Raises:
-        ValueError: a patient without a part, an empty training part, or ``mix`` asks for rows that are not there.
+        ValueError: a patient without a part, an empty training part, or ``mix`` asks for rows that are not
+            there.
     """
     space = EvidenceSpace.from_knowledge(knowledge)
     part_of = dict(zip(split.column("patient_id").to_pylist(), split.column("part").to_pylist(), strict=True))
@@ -102,7 +105,8 @@ def prepare(
 def fitting_rows(data: TrainingData, rows: np.ndarray, config: CommonConfig) -> CommonPatients:
     """Rows that one model is fitted on: these training rows, corrupted copies of them, and simulated extras.
 
-    With ``mix = simulated`` and records at hand, records serve for selection of columns and for validation only.
+    With ``mix = simulated`` and records at hand, records serve for selection of columns and for validation
+    only.
     """
     own = data.train.take(rows)
     parts = []
@@ -145,7 +149,7 @@ def subsample(data: TrainingData, per_condition: int, seed: int) -> TrainingData
 
 
 def corrupted(space: EvidenceSpace, matrix: np.ndarray, config: CommonConfig, salt: str) -> np.ndarray:
-    """Rows with answers hidden and falsified, each by a share of its own; the same for the same seed and salt."""
+    """Rows with answers hidden and falsified, each by its own share; fixed by seed and salt."""
     digest = hashlib.blake2b(f"{config.seed}|{salt}".encode(), digest_size=8).digest()
     rng = np.random.default_rng(int.from_bytes(digest, "little"))
     unknown = config.max_unknown * rng.random(len(matrix))

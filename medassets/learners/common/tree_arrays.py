@@ -49,7 +49,9 @@ def booster_arrays(booster: xgboost.Booster, n_targets: int) -> TreeArrays:
     """
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     model = learner["gradient_booster"]["model"]
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("tree", "node", "feature", "threshold", "left", "right", "target")}
+    parts: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("tree", "node", "feature", "threshold", "left", "right", "target")
+    }
     targets = model["tree_info"]
     if max(targets, default=0) >= n_targets:
         raise ValueError(f"booster has {max(targets) + 1} outputs, expected {n_targets}")
@@ -73,7 +75,9 @@ def booster_arrays(booster: xgboost.Booster, n_targets: int) -> TreeArrays:
 
 def _base_margin(learner: dict, n_targets: int) -> np.ndarray:
     """Intercept of each target on the margin scale."""
-    stored = np.atleast_1d(np.array(json.loads(learner["learner_model_param"]["base_score"]), dtype=np.float64))
+    stored = np.atleast_1d(
+        np.array(json.loads(learner["learner_model_param"]["base_score"]), dtype=np.float64)
+    )
     base = np.broadcast_to(stored, (n_targets,)) if stored.size == 1 else stored
     if learner["objective"]["name"] == "binary:logistic":
         return np.log(base / (1 - base))
@@ -82,7 +86,9 @@ def _base_margin(learner: dict, n_targets: int) -> np.ndarray:
 
 def forest_arrays(forest: RandomForestClassifier, n_targets: int) -> TreeArrays:
     """Trees of a random forest; targets are its mean class probabilities, 0 for classes it never saw."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("tree", "node", "feature", "threshold", "left", "right")}
+    parts: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("tree", "node", "feature", "threshold", "left", "right")
+    }
     weights = []
     for number, estimator in enumerate(forest.estimators_):
         tree = estimator.tree_
