@@ -1,10 +1,11 @@
 """When assets are made by themselves, and how old they may be.
 
-What belongs here: freshness policies, automation conditions, jobs and schedules, one map for all layers. What does not:
-the assets. The daemon of ``dagster dev`` evaluates them; ``medassets run`` decides by itself (``staleness``).
+What belongs here: freshness policies, automation conditions, jobs and schedules, one map for all layers. What
+does not: the assets. The daemon of ``dagster dev`` evaluates them; ``medassets run`` decides by itself
+(``staleness``).
 
-Sources are looked at by their release rhythm. Everything else follows a change of *content*: an input that is made again
-with the same data version starts nothing.
+Sources are looked at by their release rhythm. Everything else follows a change of *content*: an input that is
+made again with the same data version starts nothing.
 """
 
 from __future__ import annotations
@@ -16,22 +17,33 @@ import dagster as dg
 
 #: Names of the jobs.
 WHOLE_GRAPH, SOURCES_JOB = "whole_graph", "look_at_sources"
-#: When sources are looked at: HPO, MONDO and phenopacket-store publish monthly; a site's folder may change daily.
+#: When sources are looked at: HPO, MONDO and phenopacket-store publish monthly; a site's folder may change
+#: daily.
 SOURCES_CRON = "0 5 * * *"
 
-#: How old an asset of a layer may be: (failure, warning). Sources by their release rhythm, clinical tables in hours,
-#: models and reports in days.
+#: How old an asset of a layer may be: (failure, warning). Sources by their release rhythm, clinical tables in
+#: hours, #: models and reports in days.
 FRESHNESS: Mapping[str, dg.FreshnessPolicy] = {
     "sources": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=35), warn_window=timedelta(days=8)),
-    "clinical": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=72), warn_window=timedelta(hours=26)),
-    "features": dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=96), warn_window=timedelta(hours=50)),
-    "synthetic": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=14), warn_window=timedelta(days=8)),
+    "clinical": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=72), warn_window=timedelta(hours=26)
+    ),
+    "features": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=96), warn_window=timedelta(hours=50)
+    ),
+    "synthetic": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(days=14), warn_window=timedelta(days=8)
+    ),
     "models": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
-    "evaluation": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
+    "evaluation": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(days=30), warn_window=timedelta(days=14)
+    ),
     "serving": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
 }
 #: The policy of a layer that names none.
-DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14))
+DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=30), warn_window=timedelta(days=14)
+)
 
 
 def on_change() -> dg.AutomationCondition:

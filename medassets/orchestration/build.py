@@ -1,7 +1,7 @@
 """Puts the definitions together: layers to modules, settings to resources, one policy map over all assets.
 
-What belongs here: assembly and overrides. What does not: assets, checks, policies. Nothing heavy is imported: a code
-server loads this in a few seconds, and each asset imports what it needs when it runs.
+What belongs here: assembly and overrides. What does not: assets, checks, policies. Nothing heavy is imported:
+a code server loads this in a few seconds, and each asset imports what it needs when it runs.
 """
 
 from __future__ import annotations

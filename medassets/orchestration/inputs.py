@@ -1,7 +1,7 @@
 """How an asset gets what it reads: inputs by key, and knowledge from a source's record.
 
-What belongs here: a few words that every asset module uses. What does not: domain logic. Parsing a source again in each
-asset costs less than a second and spares a second form of the same knowledge in the lake.
+What belongs here: a few words that every asset module uses. What does not: domain logic. Parsing a source
+again in each asset costs less than a second and spares a second form of the same knowledge in the lake.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import pyarrow as pa
 from medassets.orchestration.source_files import SourceFile
 
 if TYPE_CHECKING:
-    from medassets.features.rare import RareKnowledge
     from medassets.knowledge.common_conditions import CommonKnowledge
     from medassets.knowledge.crosswalk import Crosswalk
     from medassets.knowledge.ontology import Ontology
@@ -63,7 +62,7 @@ def common_knowledge_of(source: SourceFile) -> CommonKnowledge:
 
 
 def cohort(records: pa.Table, simulated: pa.Table) -> pa.Table:
-    """Give the patients that this installation learns from: records where there are any, else simulated ones."""
+    """Give the patients that this installation learns from: records if there are any, else simulated ones."""
     return records if records.num_rows else simulated
 
 

@@ -1,7 +1,7 @@
 """The Dagster instance of an installation: where runs, events and schedules are kept.
 
-What belongs here: finding it. What does not: its settings for ``dagster dev``, which stand in ``dagster.yaml`` at the
-root of the repository; for the default home (``var``) both mean the same place.
+What belongs here: finding it. What does not: its settings for ``dagster dev``, which stand in
+``dagster.yaml`` at the root of the repository; for the default home (``var``) both mean the same place.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def instance_folder(settings: Settings) -> Path:
 
 
 def instance_config(folder: Path) -> dict[str, Any]:
-    """Give the configuration of an instance kept in ``folder``; ``dagster.yaml`` says the same for ``var``."""
+    """Give an instance's configuration; the repository's ``dagster.yaml`` says the same for ``var``."""
     return {
         "telemetry": {"enabled": False},
         "storage": {"sqlite": {"base_dir": str(folder)}},

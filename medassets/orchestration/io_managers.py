@@ -195,7 +195,9 @@ class SourceIOManager(dg.ConfigurableIOManager):
         scratch.replace(record)
         set_data_version(context, obj.version)
         shown = {k: v for k, v in asdict(obj).items() if v is not None and k not in ("name", "files")}
-        files = markdown_table([{"file": Path(f.path).name, "bytes": f.bytes, "sha256": f.sha256} for f in obj.files])
+        files = markdown_table(
+            [{"file": Path(f.path).name, "bytes": f.bytes, "sha256": f.sha256} for f in obj.files]
+        )
         context.add_output_metadata({**shown, "files": dg.MetadataValue.md(files)})
 
     def load_input(self, context: dg.InputContext) -> SourceFile:

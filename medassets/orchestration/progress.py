@@ -58,7 +58,9 @@ class Progress:
         if event.event_type == dg.DagsterEventType.STEP_START:
             self._started[step] = time.monotonic()
             if self._status:
-                self._status.update(f"{step.replace('__', '/')} ({len(self.lines)} of {self.total} assets done)")
+                self._status.update(
+                    f"{step.replace('__', '/')} ({len(self.lines)} of {self.total} assets done)"
+                )
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
             self._made(event, step)
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:

@@ -1,7 +1,9 @@
-"""Run the graph from a program or the command line: only what is not up to date, with progress, in this process.
+"""Run the graph from a program or the command line: only what is not up to date, with progress, in this
+process.
 
-What belongs here: waves of assets (``staleness``) executed one after another and summed up. What does not: the command
-line itself (``medassets.cli``) and schedules (``automation``), for which Dagster's daemon runs the same jobs.
+What belongs here: waves of assets (``staleness``) executed one after another and summed up. What does not:
+the command line itself (``medassets.cli``) and schedules (``automation``), for which Dagster's daemon runs
+the same jobs.
 """
 
 from __future__ import annotations
@@ -82,8 +84,8 @@ def run_graph(
 
     Args:
         settings: the installation.
-        select: Dagster's asset selection syntax, for example ``group:clinical`` or ``key:"models/rare_ranker"+``;
-            without it the whole unpartitioned graph.
+        select: Dagster's asset selection syntax, for example ``group:clinical`` or
+            ``key:"models/rare_ranker"+``; without it the whole unpartitioned graph.
         force: make everything selected again.
         console: where progress goes; standard error by default.
         definitions: definitions to run instead of the installation's own.
@@ -129,7 +131,11 @@ def _run_waves(at: _Waves, keys: Sequence[AssetKey], force: bool) -> None:
     pending = {key: staleness.Reason("asked for", True) for key in order} if force else None
     seen: set[AssetKey] = set()
     for _ in range(MOST_WAVES):
-        why = dict(pending) if pending is not None else staleness.reasons(at.graph, at.instance, order, _gone(at, order))
+        why = (
+            dict(pending)
+            if pending is not None
+            else staleness.reasons(at.graph, at.instance, order, _gone(at, order))
+        )
         for key in order:
             if key.path[0] == "sources" and key not in seen:
                 why.setdefault(key, staleness.Reason("looked at in every run", True))
@@ -226,5 +232,7 @@ def _only_one(home: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RunInProgressError(f"another run of the graph in {home} is under way: wait for it") from error
+            raise RunInProgressError(
+                f"another run of the graph in {home} is under way: wait for it"
+            ) from error
         yield

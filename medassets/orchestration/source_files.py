@@ -1,7 +1,7 @@
 """The record of a source as it was received: what lineage ends at.
 
-What belongs here: path, size, SHA-256, release and licence of a source's files, and proof that they are still the same.
-What does not: finding the files (``ingest.sources``) and reading them.
+What belongs here: path, size, SHA-256, release and licence of a source's files, and proof that they are still
+the same. What does not: finding the files (``ingest.sources``) and reading them.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ class SourceFile:
         return Path(self.path)
 
     def verify(self) -> None:
-        """Check that the files are the ones that were recorded; a file that was not touched is not hashed again.
+        """Check that the files are the ones that were recorded; a file that was not touched is not hashed
+        again.
 
         Raises:
             FileNotFoundError: a file is gone.
@@ -129,7 +130,9 @@ def record(
     """
     if path is None:
         return SourceFile(name, ABSENT, url=url, licence=licence)
-    counted = sorted(files) or ([path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()))
+    counted = sorted(files) or (
+        [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    )
     if not counted:
         raise FileNotFoundError(f"source {name}: {path} does not exist or is empty")
     parts = tuple(_measure(file) for file in counted)
@@ -148,6 +151,10 @@ def _sum(parts: tuple[FilePart, ...], root: Path) -> str:
         return parts[0].sha256
     digest = hashlib.sha256()
     for part in parts:
-        name = Path(part.path).relative_to(root).as_posix() if Path(part.path).is_relative_to(root) else part.path
+        name = (
+            Path(part.path).relative_to(root).as_posix()
+            if Path(part.path).is_relative_to(root)
+            else part.path
+        )
         digest.update(f"{name}:{part.sha256};".encode())
     return digest.hexdigest()

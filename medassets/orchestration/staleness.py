@@ -1,11 +1,11 @@
 """Which assets must be made again, and in which order, so that nothing unchanged is touched.
 
-What belongs here: comparing what the last materialization recorded (code version, data versions of its inputs, blocking
-checks) with what stands now. What does not: executing (``run``).
+What belongs here: comparing what the last materialization recorded (code version, data versions of its
+inputs, blocking checks) with what stands now. What does not: executing (``run``).
 
-Assets are made in waves. What is certain to be made (never made, other code or settings, failed check) joins a wave with
-all that hangs on it and is certain too; what may only turn out unchanged waits, because an input that is made again
-with the same content leaves it as it is.
+Assets are made in waves. What is certain to be made (never made, other code or settings, failed check) joins
+a wave with all that hangs on it and is certain too; what may only turn out unchanged waits, because an input
+that is made again with the same content leaves it as it is.
 """
 
 from __future__ import annotations
@@ -162,7 +162,9 @@ def _failed_checks(
         if record is None or record.event is None:
             found.setdefault(check.asset_key, f"check {check.name} has not run")
             continue
-        evaluation = record.event.dagster_event.asset_check_evaluation_data if record.event.dagster_event else None
+        evaluation = (
+            record.event.dagster_event.asset_check_evaluation_data if record.event.dagster_event else None
+        )
         target = evaluation.target_materialization_data if evaluation else None
         if target is None or target.storage_id != made[check.asset_key].storage_id:
             found.setdefault(check.asset_key, f"check {check.name} has not run on its last value")

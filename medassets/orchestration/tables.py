@@ -1,19 +1,78 @@
-"""Tables that only the graph has: what each reader set aside, and simulated likes of clinical tables.
+"""Tables that only the graph has: what each reader set aside, simulated likes of clinical tables, reports.
 
-What belongs here: declarations derived from others'. What does not: tables with a meaning of their own, which are
-declared beside their code and listed in ``cohorts.tables``.
+What belongs here: declarations derived from others', and the long form of figures. What does not: tables with
+a meaning of their own, which are declared beside their code and listed in ``cohorts.tables``.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from medassets.cohorts.tables import TABLES, register
+import pyarrow as pa
+
+from medassets.cohorts.tables import TABLES, Table, column, register
 
 #: Reader to the table with what it set aside.
 QUARANTINES = {
     name: f"clinical/{name}_quarantine" for name in ("phenopacket", "common_patient", "annotation", "mapping")
 }
+#: One measured number with its interval, as every report of the graph keeps it.
+FIGURE = (
+    column("group", pa.string(), "whom it was measured on"),
+    column("metric", pa.string(), "name of the figure"),
+    column("value", pa.float64(), "the figure; empty where the group cannot tell", required=False),
+    column("low", pa.float64(), "lower end of the 95 % interval", required=False),
+    column("high", pa.float64(), "upper end of the 95 % interval", required=False),
+    column("n", pa.int64(), "rows behind the figure"),
+    column("origin", pa.string(), "origin of those rows"),
+)
+REPORTS = (
+    Table(
+        "evaluation/rare_report",
+        pa.schema(
+            [
+                column("protocol", pa.string(), "clean: nothing of a test publication was seen"),
+                column("method", pa.string(), "what ranked"),
+                column(
+                    "candidates",
+                    pa.string(),
+                    "own: diseases of the cases' own databases; all: every candidate",
+                ),
+                *FIGURE,
+            ]
+        ),
+        ("protocol", "method", "candidates", "group", "metric"),
+        "A row is one figure of a rare-disease method on cases of publications that it never saw.",
+    ),
+    Table(
+        "evaluation/inquiry_report",
+        pa.schema(
+            [column("questions", pa.string(), "order of questions: information or safety_first"), *FIGURE]
+        ),
+        ("questions", "group", "metric"),
+        "A row is one figure of the interview on patients that its tables were not counted from.",
+    ),
+    Table(
+        "evaluation/promotion",
+        pa.schema(
+            [
+                column("model", pa.string(), "registered model"),
+                column("finding", pa.string(), "condition of promotion"),
+                column("passed", pa.bool_(), "whether it holds"),
+                column("message", pa.string(), "why"),
+                column("challenger", pa.string(), "version that was judged"),
+                column(
+                    "champion",
+                    pa.string(),
+                    "version that serves after the decision; empty: none",
+                    required=False,
+                ),
+            ]
+        ),
+        ("model", "finding"),
+        "A row is one condition that a challenger must meet to serve.",
+    ),
+)
 
 
 def declare() -> None:
@@ -25,5 +84,4 @@ def declare() -> None:
         key="synthetic/simulated_common_patients",
         description="One simulated consultation for a common condition.",
     )
-    register([simulated])
-
+    register([simulated, *REPORTS])

@@ -4,12 +4,11 @@ What belongs here: calling the readers. What does not: the readers (``ingest``, 
 (``cohorts.rules``), which hang on these tables as checks.
 """
 
-from __future__ import annotations
-
 import dagster as dg
 import pyarrow as pa
 
-from medassets.cohorts.rules import AGE_POSSIBLE, RARE_RULES
+from medassets.cohorts.rules import RARE_RULES
+from medassets.cohorts.rules_common import COMMON_RULES
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration.checks import Rules, table_checks
 from medassets.orchestration.inputs import common_knowledge_of, crosswalk_of, ins, ontology_of, tags
@@ -32,14 +31,16 @@ def _out(key: str, domain: str, description: str | None = None) -> dg.AssetOut:
 
 
 @dg.multi_asset(
-    name="annotations",
+    name="annotation_tables",
     ins=ins("sources/disease_annotations", "sources/hpo_ontology"),
     outs={
         "annotations": _out("clinical/disease_annotations", "rare"),
-        "rejected": _out(QUARANTINES["annotation"], "rare", "Annotation rows that were set aside, with the reason."),
+        "rejected": _out(
+            QUARANTINES["annotation"], "rare", "Annotation rows that were set aside, with the reason."
+        ),
     },
 )
-def annotations(disease_annotations: SourceFile, hpo_ontology: SourceFile) -> tuple[pa.Table, pa.Table]:
+def annotation_tables(disease_annotations: SourceFile, hpo_ontology: SourceFile) -> tuple[pa.Table, pa.Table]:
     """Read the disease annotations; retired term ids are mapped to current ones."""
     from medassets.ingest.quarantine import quarantine_table
     from medassets.knowledge.annotations import read_annotations
@@ -54,10 +55,14 @@ def annotations(disease_annotations: SourceFile, hpo_ontology: SourceFile) -> tu
     outs={
         "cases": _out("clinical/rare_cases", "rare"),
         "phenotypes": _out("clinical/case_phenotypes", "rare"),
-        "rejected": _out(QUARANTINES["phenopacket"], "rare", "Phenopacket values that were set aside, with the reason."),
+        "rejected": _out(
+            QUARANTINES["phenopacket"], "rare", "Phenopacket values that were set aside, with the reason."
+        ),
     },
 )
-def phenopacket_tables(phenopackets: SourceFile, hpo_ontology: SourceFile) -> tuple[pa.Table, pa.Table, pa.Table]:
+def phenopacket_tables(
+    phenopackets: SourceFile, hpo_ontology: SourceFile
+) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Read published cases; empty tables where this installation has no phenopackets."""
     from medassets.cohorts.rare_cases import read_rare_cases
 
@@ -73,10 +78,14 @@ def phenopacket_tables(phenopackets: SourceFile, hpo_ontology: SourceFile) -> tu
     ins=ins("sources/ddxplus_patients", "sources/common_reference"),
     outs={
         "patients": _out("clinical/common_patients", "common"),
-        "rejected": _out(QUARANTINES["common_patient"], "common", "Patient values that were set aside, with the reason."),
+        "rejected": _out(
+            QUARANTINES["common_patient"], "common", "Patient values that were set aside, with the reason."
+        ),
     },
 )
-def common_patient_tables(ddxplus_patients: SourceFile, common_reference: SourceFile) -> tuple[pa.Table, pa.Table]:
+def common_patient_tables(
+    ddxplus_patients: SourceFile, common_reference: SourceFile
+) -> tuple[pa.Table, pa.Table]:
     """Read patients with common conditions; empty tables where this installation has none."""
     from medassets.ingest.ddxplus import read_patients
     from medassets.ingest.quarantine import quarantine_table
@@ -90,17 +99,25 @@ def common_patient_tables(ddxplus_patients: SourceFile, common_reference: Source
 @dg.multi_asset(
     name="disease_catalogue_tables",
     ins=ins(
-        "clinical/disease_annotations", "sources/mondo_mappings", "clinical/rare_cases", "sources/common_reference"
+        "clinical/disease_annotations",
+        "sources/mondo_mappings",
+        "clinical/rare_cases",
+        "sources/common_reference",
     ),
     outs={
         "catalogue": _out("clinical/disease_catalogue", "both"),
-        "rejected": _out(QUARANTINES["mapping"], "both", "Mapping rows that were set aside, with the reason."),
+        "rejected": _out(
+            QUARANTINES["mapping"], "both", "Mapping rows that were set aside, with the reason."
+        ),
     },
 )
 def disease_catalogue_tables(
-    disease_annotations: pa.Table, mondo_mappings: SourceFile, rare_cases: pa.Table, common_reference: SourceFile
+    disease_annotations: pa.Table,
+    mondo_mappings: SourceFile,
+    rare_cases: pa.Table,
+    common_reference: SourceFile,
 ) -> tuple[pa.Table, pa.Table]:
-    """Merge equivalent diseases of the annotations, the cases and the common conditions into one catalogue."""
+    """Merge equivalent diseases of annotations, cases and common conditions into one catalogue."""
     from medassets.cohorts.catalogue import disease_catalogue
     from medassets.ingest.mondo import read_mondo
     from medassets.ingest.quarantine import quarantine_table
@@ -113,7 +130,13 @@ def disease_catalogue_tables(
     return catalogue, quarantine_table(rejected)
 
 
-@dg.asset(key=["clinical", "quarantine"], ins=ins(*QUARANTINES.values()), code_version="1", kinds=DELTA, tags=tags("both"))
+@dg.asset(
+    key=["clinical", "quarantine"],
+    ins=ins(*QUARANTINES.values()),
+    code_version="1",
+    kinds=DELTA,
+    tags=tags("both"),
+)
 def quarantine(
     phenopacket_quarantine: pa.Table,
     common_patient_quarantine: pa.Table,
@@ -128,16 +151,29 @@ def quarantine(
 
 @dg.asset(
     key=["clinical", "rule_violations"],
-    ins=ins("clinical/rare_cases", "clinical/case_phenotypes", "sources/hpo_ontology", "clinical/disease_annotations"),
+    ins=ins(
+        "clinical/rare_cases",
+        "clinical/case_phenotypes",
+        "sources/hpo_ontology",
+        "clinical/disease_annotations",
+        "clinical/common_patients",
+        "sources/common_reference",
+    ),
     code_version="1",
     kinds=DELTA,
-    tags=tags("rare"),
+    tags=tags("both"),
 )
 def rule_violations(
-    rare_cases: pa.Table, case_phenotypes: pa.Table, hpo_ontology: SourceFile, disease_annotations: pa.Table
+    rare_cases: pa.Table,
+    case_phenotypes: pa.Table,
+    hpo_ontology: SourceFile,
+    disease_annotations: pa.Table,
+    common_patients: pa.Table,
+    common_reference: SourceFile,
 ) -> pa.Table:
-    """List every medical rule that a published case breaks; the rows stay in their tables."""
-    return _broken_by_cases(rare_cases, case_phenotypes, hpo_ontology, disease_annotations)
+    """List every medical rule that a case or patient breaks; the rows stay in their tables."""
+    cases = _broken_by_cases(rare_cases, case_phenotypes, hpo_ontology, disease_annotations)
+    return pa.concat_tables([cases, _broken_by_patients(common_patients, common_reference)])
 
 
 def _broken_by_cases(
@@ -149,10 +185,10 @@ def _broken_by_cases(
     return check_rare(table, case_phenotypes, ontology_of(hpo_ontology), limited)
 
 
-def _broken_by_patients(table: pa.Table) -> pa.Table:
-    from medassets.cohorts.rules import check_ages
+def _broken_by_patients(table: pa.Table, common_reference: SourceFile) -> pa.Table:
+    from medassets.cohorts.rules_common import check_common
 
-    return check_ages(table, "patient_id", "age")
+    return check_common(table, common_knowledge_of(common_reference))
 
 
 CHECKS = [
@@ -169,7 +205,10 @@ CHECKS = [
         ),
     ),
     table_checks(TABLES["clinical/case_phenotypes"]),
-    table_checks(TABLES["clinical/common_patients"], Rules((AGE_POSSIBLE,), _broken_by_patients, {})),
+    table_checks(
+        TABLES["clinical/common_patients"],
+        Rules(COMMON_RULES, _broken_by_patients, {"common_reference": "sources/common_reference"}),
+    ),
     table_checks(TABLES["clinical/disease_annotations"]),
     table_checks(TABLES["clinical/disease_catalogue"]),
     table_checks(TABLES["clinical/quarantine"]),

@@ -1,1 +1,196 @@
-"""Placeholder."""
+"""Evaluation: figures with intervals and the origin of their rows, findings as checks, reports to read.
+
+What belongs here: calling the measures and showing what they found. What does not: measuring (``evaluation``,
+``orchestration.judging``). Every figure is of rows that the model did not learn from.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+from medassets.orchestration import tables
+from medassets.orchestration.inputs import describe, ins, tags
+from medassets.orchestration.promotion import promote
+from medassets.orchestration.showing import common_page, headline, rare_page, shown, write_page
+from medassets.orchestration.tracking import MlflowTracking
+from medassets.orchestration.training import (
+    COMMON_INPUTS,
+    LEARNING_SETTINGS,
+    RARE_INPUTS,
+    common_data,
+    rare_data,
+)
+from medassets.settings import Settings
+
+tables.declare()
+ENSEMBLE = {**COMMON_INPUTS, **ins("models/common_ensemble")}
+RARE_METHODS = ("rare_likelihood", "rare_prototypes", "rare_siamese", "rare_ranker")
+
+
+def _report(name: str, domain: str, inputs: Mapping[str, dg.AssetIn]) -> Callable[..., dg.AssetsDefinition]:
+    """Declare a report asset."""
+    made: Callable[..., dg.AssetsDefinition] = dg.asset(
+        key=["evaluation", name],
+        ins=dict(inputs),
+        code_version="1",
+        kinds={"deltalake", "numpy"},
+        tags=tags(domain, "cpu"),
+        metadata=describe(settings=LEARNING_SETTINGS),
+    )
+    return made
+
+
+@_report("fairness_report", "common", ENSEMBLE)
+def fairness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
+    """Accuracy, calibration and critical misses by sex and age group."""
+    from medassets.evaluation.fairness import fairness_report as measure
+    from medassets.orchestration.judging import SERVED, ask_common, severity_of
+
+    data = common_data(inputs, settings)
+    judged = ask_common(inputs["common_ensemble"], data, settings.seed)
+    p = judged.prediction.probabilities
+    return measure(p, judged.truth, severity_of(data), data.test, model=SERVED, seed=settings.seed)
+
+
+@_report("critical_misses", "common", ENSEMBLE)
+def critical_misses(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
+    """List every patient whose severe condition is not among the ensemble's first three."""
+    from medassets.evaluation.safety import list_critical_misses
+    from medassets.orchestration.judging import SERVED, ask_common, severity_of
+
+    data = common_data(inputs, settings)
+    p = ask_common(inputs["common_ensemble"], data, settings.seed).prediction.probabilities
+    names = list(data.knowledge.condition_names)
+    return list_critical_misses(p, data.test, names, severity_of(data), model=SERVED)
+
+
+@_report("robustness_report", "common", ENSEMBLE)
+def robustness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
+    """Accuracy and calibration as answers go missing or wrong, of every model beside naive Bayes."""
+    from medassets.evaluation.robustness import robustness_report as measure
+    from medassets.orchestration.judging import all_models
+
+    data = common_data(inputs, settings)
+    predict = all_models(inputs["common_ensemble"], data)
+    test = data.test.slice(0, 2000) if settings.profile == "quick" else data.test
+    return measure(predict, test, data.knowledge, seed=settings.seed)
+
+
+@_report("explanations", "common", {**ENSEMBLE, **ins("models/common_boosting", "models/common_naive_bayes")})
+def explanations(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """Why the leading condition leads, for a sample: SHAP, LIME, likelihood ratios, their agreement."""
+    from medassets.evaluation.explanation import explain_sample
+
+    data, trees = common_data(inputs, settings), inputs["common_boosting"].model
+    ensemble, scores = inputs["common_ensemble"], inputs["common_naive_bayes"].model.scores
+    table, agreement = explain_sample(
+        trees.booster,
+        trees.inputs.columns,
+        lambda matrix: ensemble.predict(matrix).probabilities,
+        scores,
+        data.test,
+        data.training.train.matrix[:500],
+        data.training.space,
+        list(data.knowledge.condition_names),
+        sample=30 if settings.profile == "quick" else 200,
+        lime_sample=5 if settings.profile == "quick" else 40,
+        seed=settings.seed,
+    )
+    context.add_output_metadata(shown(agreement))
+    return table
+
+
+@_report("inquiry_report", "common", {**COMMON_INPUTS, **ins("models/common_inquiry")})
+def inquiry_report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """How often the interview finds the condition, and after how many questions."""
+    from medassets.orchestration.showing import inquiry_table
+
+    data = common_data(inputs, settings)
+    test = data.test.slice(0, 1000) if settings.profile == "quick" else data.test
+    table, plot = inquiry_table(inputs["common_inquiry"].engine, test, data.origin, settings.seed)
+    context.add_output_metadata({"accuracy over questions": dg.MetadataValue.md(plot)})
+    return table
+
+
+@_report(
+    "common_report",
+    "common",
+    {
+        **ENSEMBLE,
+        **ins("evaluation/fairness_report", "evaluation/robustness_report", "evaluation/inquiry_report"),
+    },
+)
+def common_report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """The report on common conditions: figures, calibration, groups, missing answers, prediction sets."""
+    from medassets.orchestration.judging import ask_common
+
+    data = common_data(inputs, settings)
+    judged = ask_common(inputs["common_ensemble"], data, settings.seed)
+    page = common_page(judged, data, inputs, settings.seed)
+    place = write_page(page, settings.reports_dir / "common")
+    context.add_output_metadata({**headline(judged.figures, "ensemble"), **place})
+    return judged.figures
+
+
+@_report("rare_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in RARE_METHODS))})
+def rare_report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """The report on rare diseases: every method alone and the ranker, by number of known cases."""
+    from medassets.orchestration.judging import rare_rows
+
+    data = rare_data(inputs)
+    rows = rare_rows({name.removeprefix("rare_"): inputs[name] for name in RARE_METHODS}, data)
+    place = write_page(rare_page(rows, data), settings.reports_dir / "rare")
+    table = pa.Table.from_pylist(rows)
+    context.add_output_metadata({**headline(table, "ranker"), **place})
+    return table
+
+
+@dg.asset(
+    key=["evaluation", "promotion"],
+    ins={**ENSEMBLE, **ins("evaluation/fairness_report", "evaluation/robustness_report")},
+    code_version="1",
+    kinds={"deltalake", "mlflow"},
+    tags=tags("common"),
+)
+def promotion(settings: dg.ResourceParam[Settings], tracking: MlflowTracking, **inputs: Any) -> pa.Table:
+    """Judge the challenger against the champion; only a champion is served."""
+    return promote(inputs, common_data(inputs, settings), tracking, settings.seed)
+
+
+@dg.asset(
+    key=["evaluation", "model_cards"],
+    ins=ins(
+        "models/common_ensemble",
+        "models/rare_ranker",
+        "evaluation/common_report",
+        "evaluation/fairness_report",
+        "evaluation/rare_report",
+        "evaluation/promotion",
+    ),
+    code_version="1",
+    kinds={"deltalake", "markdown"},
+    tags=tags("both"),
+)
+def model_cards(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """A card for each served model: intended use, data with origin and licence, figures, groups, limits."""
+    from medassets.orchestration.cards import build_cards
+
+    table = build_cards(inputs, context.instance)
+    folder = settings.reports_dir / "cards"
+    folder.mkdir(parents=True, exist_ok=True)
+    for row in table.to_pylist():
+        (folder / f"{row['model']}.md").write_text(row["markdown"], encoding="utf-8")
+        context.add_output_metadata({row["model"]: dg.MetadataValue.md(row["markdown"])})
+    return table

@@ -1,10 +1,8 @@
 """Features and splits: what the methods read, and who may be learned from.
 
-What belongs here: calling ``features`` and ``cohorts.splits``. What does not: learning. Where an installation has no
-records, its cohort is the simulated one, and every row says so in ``origin``.
+What belongs here: calling ``features`` and ``cohorts.splits``. What does not: learning. Where an installation
+has no records, its cohort is the simulated one, and every row says so in ``origin``.
 """
-
-from __future__ import annotations
 
 import dagster as dg
 import pyarrow as pa
@@ -71,7 +69,10 @@ def phenotype_profiles(
 
     ontology = ontology_of(hpo_ontology)
     information = profiles.annotated_information(disease_annotations, ontology)
-    cases, findings = cohort(rare_cases, simulated_rare_cases), cohort(case_phenotypes, simulated_case_phenotypes)
+    cases, findings = (
+        cohort(rare_cases, simulated_rare_cases),
+        cohort(case_phenotypes, simulated_case_phenotypes),
+    )
     return profiles.phenotype_profiles(cases, findings, ontology, information, crosswalk_of(mondo_mappings))
 
 
@@ -114,11 +115,9 @@ def common_split(
     common_patients: pa.Table, simulated_common_patients: pa.Table, settings: dg.ResourceParam[Settings]
 ) -> pa.Table:
     """Split patients 80/10/10 within each condition."""
-    from medassets.cohorts.splits import stratified_split
+    from medassets.cohorts.splits import common_split as split
 
-    patients = cohort(common_patients, simulated_common_patients)
-    ids, conditions = (patients.column(c).to_pylist() for c in ("patient_id", "condition"))
-    return pa.table({"patient_id": ids, "part": stratified_split(conditions, ids, settings.seed).tolist()})
+    return split(cohort(common_patients, simulated_common_patients), settings.seed)
 
 
 @dg.asset(
@@ -161,7 +160,10 @@ def no_publication_on_both_sides(
 
 
 CHECKS = [
-    *(table_checks(TABLES[f"features/{name}"]) for name in ("rare_split", "phenotype_profiles", "term_embeddings")),
+    *(
+        table_checks(TABLES[f"features/{name}"])
+        for name in ("rare_split", "phenotype_profiles", "term_embeddings")
+    ),
     *(table_checks(TABLES[f"features/{name}"]) for name in ("common_split", "common_features")),
     no_publication_on_both_sides,
 ]

@@ -1,1 +1,127 @@
-"""Placeholder."""
+"""Models: each learned from the training part only, kept in the MLflow registry, passed on as itself.
+
+What belongs here: calling the learners. What does not: the learners (``learners``), and what they may read
+(``orchestration.training``).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from medassets.orchestration.inputs import describe, ins, tags
+from medassets.orchestration.training import (
+    COMMON_INPUTS,
+    LEARNING_SETTINGS,
+    RARE_INPUTS,
+    WithOntology,
+    common_config,
+    common_data,
+    few_shot_config,
+    learn_inquiry,
+    rare_data,
+)
+from medassets.settings import Settings
+
+#: Base learner of common conditions to (its library, what it is).
+COMMON_BASES = {
+    "naive_bayes": (
+        "numpy",
+        "Naive Bayes over the reference figures and the training part: the line to beat.",
+    ),
+    "boosting": ("xgboost", "Gradient-boosted trees over the evidence matrix."),
+    "forest": ("scikitlearn", "A random forest over the evidence matrix."),
+    "network": ("pytorch", "A neural network with embeddings of categorical evidence."),
+}
+
+
+def _model(
+    name: str, domain: str, kind: str, inputs: dict[str, dg.AssetIn]
+) -> Callable[..., dg.AssetsDefinition]:
+    """Declare a model asset."""
+    made: Callable[..., dg.AssetsDefinition] = dg.asset(
+        key=["models", name],
+        ins=inputs,
+        io_manager_key="model_io_manager",
+        code_version="1",
+        kinds={"mlflow", kind},
+        tags=tags(domain, "cpu"),
+        metadata=describe(settings=LEARNING_SETTINGS),
+    )
+    return made
+
+
+def _common_base(base: str) -> dg.AssetsDefinition:
+    kind, text = COMMON_BASES[base]
+
+    def train(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
+        from medassets.learners.common.base import train_base
+
+        return train_base(base, common_data(inputs, settings).training, common_config(settings))
+
+    train.__doc__ = f"{text} Out-of-fold predictions go with it, for the ensemble."
+    return _model(f"common_{base}", "common", kind, COMMON_INPUTS)(train)
+
+
+common_naive_bayes, common_boosting, common_forest, common_network = map(_common_base, COMMON_BASES)
+
+
+@_model(
+    "common_ensemble",
+    "common",
+    "onnx",
+    {**COMMON_INPUTS, **ins(*(f"models/common_{base}" for base in COMMON_BASES))},
+)
+def common_ensemble(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
+    """Stack the base models on their out-of-fold predictions, calibrate, and set conformal thresholds."""
+    from medassets.learners.common.ensemble import CommonEnsemble
+
+    bases = {base: inputs[f"common_{base}"] for base in COMMON_BASES}
+    return CommonEnsemble.fit(bases, common_data(inputs, settings).training, common_config(settings))
+
+
+@_model("common_inquiry", "common", "numpy", COMMON_INPUTS)
+def common_inquiry(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
+    """Learn which question tells most, and when to stop asking."""
+    return learn_inquiry(common_data(inputs, settings), settings.seed)
+
+
+@_model("rare_likelihood", "rare", "numpy", RARE_INPUTS)
+def rare_likelihood(**inputs: Any) -> Any:
+    """Likelihood ratios over the annotations, updated by the known cases."""
+    from medassets.learners.rare.likelihood import RareLikelihood
+
+    data = rare_data(inputs)
+    return RareLikelihood(use_cases=True).fit(data.clean_knowledge, data.train)
+
+
+@_model("rare_prototypes", "rare", "pytorch", RARE_INPUTS)
+def rare_prototypes(settings: dg.ResourceParam[Settings], **inputs: Any) -> WithOntology:
+    """A prototypical network: zero-shot prototypes from annotations, moved by each known case."""
+    from medassets.learners.rare.prototypical import PrototypicalNetwork
+
+    data = rare_data(inputs)
+    model = PrototypicalNetwork(few_shot_config(settings)).fit(data.clean_knowledge, data.train)
+    return WithOntology(model, data.ontology)
+
+
+@_model("rare_siamese", "rare", "pytorch", RARE_INPUTS)
+def rare_siamese(settings: dg.ResourceParam[Settings], **inputs: Any) -> WithOntology:
+    """A Siamese network of patients: how alike two people's findings are."""
+    from medassets.learners.rare.siamese import SiameseNetwork
+
+    data = rare_data(inputs)
+    model = SiameseNetwork(few_shot_config(settings)).fit(data.clean_knowledge, data.train)
+    return WithOntology(model, data.ontology)
+
+
+@_model("rare_ranker", "rare", "pytorch", RARE_INPUTS)
+def rare_ranker(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
+    """One calibrated score for every candidate, learned on episodes of held-out publications."""
+    from medassets.learners.rare.ranker import RankerConfig, RareRanker
+
+    data = rare_data(inputs)
+    config = (
+        RankerConfig.quick(settings.seed) if settings.profile == "quick" else RankerConfig.full(settings.seed)
+    )
+    return RareRanker(config).fit(data.clean_knowledge, data.train)

@@ -1,9 +1,8 @@
 """Sources: each file as it was received, with its path, size, SHA-256, release, licence and origin.
 
-What belongs here: recording. What does not: finding and fetching (``ingest.sources``) and reading (``clinical``).
+What belongs here: recording. What does not: finding and fetching (``ingest.sources``) and reading
+(``clinical``).
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -15,11 +14,19 @@ from medassets.settings import Settings
 
 #: Source to (domain, kind, description).
 KNOWN = {
-    "hpo_ontology": ("rare", "obo", "The Human Phenotype Ontology: terms, synonyms, definitions, is-a graph."),
+    "hpo_ontology": (
+        "rare",
+        "obo",
+        "The Human Phenotype Ontology: terms, synonyms, definitions, is-a graph.",
+    ),
     "disease_annotations": ("rare", "hpoa", "HPO's disease annotations with frequencies and references."),
     "phenopackets": ("rare", "json", "GA4GH phenopackets (version 2) of published rare-disease patients."),
     "ddxplus_patients": ("common", "csv", "DDXPlus patients: a benchmark that its authors synthesized."),
-    "common_reference": ("common", "json", "Common conditions: P(evidence given condition), ICD-10, wording."),
+    "common_reference": (
+        "common",
+        "json",
+        "Common conditions: P(evidence given condition), ICD-10, wording.",
+    ),
     "mondo_mappings": ("rare", "sssom", "MONDO's exact mappings between disease terminologies."),
     "fhir_bundles": ("both", "fhir", "HL7 FHIR R4 exports of patients."),
 }
@@ -42,7 +49,7 @@ SourceFiles = tuple[SourceFile, SourceFile, SourceFile, SourceFile, SourceFile, 
     },
 )
 def sources(settings: dg.ResourceParam[Settings]) -> SourceFiles:
-    """Find every source of this installation's origin, fetch what ``download`` lacks, and measure the files."""
+    """Find every source of the chosen origin, fetch what ``download`` lacks, and measure the files."""
     from medassets.ingest.sources import resolve
 
     found = resolve(settings)

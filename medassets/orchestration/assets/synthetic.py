@@ -1,10 +1,8 @@
 """Simulated and generated patients; ``origin`` in every row says which, and nothing here passes for real.
 
-What belongs here: calling the simulators and generators. What does not: the decision to train with them, which the
-models make and ``synthetic_fidelity`` argues.
+What belongs here: calling the simulators and generators. What does not: the decision to train with them,
+which the models make and ``synthetic_fidelity`` argues.
 """
-
-from __future__ import annotations
 
 import dagster as dg
 import pyarrow as pa
@@ -55,9 +53,7 @@ def simulated_rare_tables(
     tags=tags("common"),
     metadata=describe(settings=("seed", "simulation")),
 )
-def simulated_common_patients(
-    common_reference: SourceFile, settings: dg.ResourceParam[Settings]
-) -> pa.Table:
+def simulated_common_patients(common_reference: SourceFile, settings: dg.ResourceParam[Settings]) -> pa.Table:
     """Simulate patients with common conditions from the reference figures, with unknown and wrong answers."""
     from medassets.cohorts.simulate_common import simulate
 
