@@ -1,11 +1,13 @@
 """Patients as unit vectors: the forward pass of the learned set encoders, in numpy alone.
 
-What belongs here: turning findings, age and sex into tokens, and the weighted sum over tokens that encodes a patient.
-What does not: how the vectors were learned (``learners.rare.encoder``). It is on the serving path: numpy and scipy only.
+What belongs here: turning findings, age and sex into tokens, and the weighted sum over tokens that encodes a
+patient. What does not: how the vectors were learned (``learners.rare.encoder``). It is on the serving path:
+numpy and scipy only.
 
-A patient is a set (Zaheer et al., Deep Sets, 2017): the sum of one learned vector for each observed term and each of
-its ancestors, minus one for each excluded term, plus one for age and sex, scaled to length 1. Information content and
-the learned attention of a term are folded into its vector, so encoding is one sparse product.
+A patient is a set (Zaheer et al., Deep Sets, 2017): the sum of one learned vector for each observed term and
+each of its ancestors, minus one for each excluded term, plus one for age and sex, scaled to length 1.
+Information content and the learned attention of a term are folded into its vector, so encoding is one sparse
+product.
 """
 
 from __future__ import annotations
@@ -85,7 +87,7 @@ def nearest_scores(similarity: np.ndarray, labels: np.ndarray, n_candidates: int
 def prototypes(
     annotation: np.ndarray, case_sum: np.ndarray, shots: np.ndarray, annotation_cases: float
 ) -> np.ndarray:
-    """Return float32 (n_candidates, dimension): the annotated vector moved by the known cases, rows of length 1 or 0.
+    """Return float32 (n_candidates, dimension): annotated vectors moved by known cases, length 1 or 0.
 
     Bayesian shrinkage of the mean: the annotation counts as ``annotation_cases`` patients.
 
@@ -107,7 +109,8 @@ class PhenotypeEncoder:
     Attributes:
         ontology: whose terms the tokens mean.
         weights: float32 (2 * n_terms + N_DEMOGRAPHIC, dimension), one vector for each token.
-        annotation_weights: float32 (n_terms, dimension), one vector for each annotated term of a disease profile.
+        annotation_weights: float32 (n_terms, dimension), one vector for each annotated term of a disease
+            profile.
     """
 
     ontology: Ontology
@@ -118,8 +121,8 @@ class PhenotypeEncoder:
         expected = 2 * len(self.ontology) + N_DEMOGRAPHIC
         if len(self.weights) != expected or len(self.annotation_weights) != len(self.ontology):
             raise ValueError(
-                f"encoder holds {len(self.weights)} token and {len(self.annotation_weights)} annotation vectors, but "
-                f"HPO {self.ontology.version} needs {expected} and {len(self.ontology)}"
+                f"encoder holds {len(self.weights)} token and {len(self.annotation_weights)} annotation "
+                f"vectors, but HPO {self.ontology.version} needs {expected} and {len(self.ontology)}"
             )
 
     @property
@@ -132,7 +135,7 @@ class PhenotypeEncoder:
         return unit_rows(tokens(cases, self.ontology) @ self.weights)
 
     def encode_profiles(self, profiles: sp.csr_matrix) -> np.ndarray:
-        """Return float32 (n_diseases, dimension): the zero-shot vector of each annotated profile, length 1 or 0.
+        """Return float32 (n_diseases, dimension): zero-shot vectors of annotated profiles, length 1 or 0.
 
         Args:
             profiles: (n_diseases, n_terms) frequencies, closed under the true-path rule.
@@ -153,5 +156,7 @@ class PhenotypeEncoder:
             ValueError: the encoder was learned with another release of the ontology.
         """
         return cls(
-            ontology, load_array(directory, "encoder.weights"), load_array(directory, "encoder.annotation_weights")
+            ontology,
+            load_array(directory, "encoder.weights"),
+            load_array(directory, "encoder.annotation_weights"),
         )

@@ -1,7 +1,7 @@
 """The budget of few-shot learning: one class, two settings, and a record of which one was run.
 
-What belongs here: numbers of episodes, shots, steps and the sizes of the learned vectors. What does not: constants of
-the arithmetic, which live beside it.
+What belongs here: numbers of episodes, shots, steps and the sizes of the learned vectors. What does not:
+constants of the arithmetic, which live beside it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,23 @@ class FewShotConfig(BaseModel):
     seed: int = 20260101
     threads: PositiveInt = 1
     dimension: PositiveInt = Field(256, description="length of an encoded patient")
-    encoder_steps: PositiveInt = Field(200, description="gradient steps of the contrastive and prototypical encoders")
+    encoder_steps: PositiveInt = Field(
+        200, description="gradient steps of the contrastive and prototypical encoders"
+    )
     queries: PositiveInt = Field(160, description="query cases in one retrieval step")
     max_support: PositiveInt = Field(10, description="most known cases of a disease that one step shows")
-    negatives: PositiveInt = Field(700, description="diseases without a case that one prototypical step adds as rivals")
-    inner_folds: int = Field(5, ge=2, description="publication folds that queries are drawn from while training")
-    dropout: float = Field(0.4, ge=0, lt=1, description="share of findings hidden from a query while training")
-    episodes_per_disease: PositiveInt = Field(100, description="evaluation and meta-training episodes for each disease")
+    negatives: PositiveInt = Field(
+        700, description="diseases without a case that one prototypical step adds as rivals"
+    )
+    inner_folds: int = Field(
+        5, ge=2, description="publication folds that queries are drawn from while training"
+    )
+    dropout: float = Field(
+        0.4, ge=0, lt=1, description="share of findings hidden from a query while training"
+    )
+    episodes_per_disease: PositiveInt = Field(
+        100, description="evaluation and meta-training episodes for each disease"
+    )
     min_support: PositiveInt = 5
     max_episode_support: PositiveInt = 10
     min_query: PositiveInt = 15
@@ -40,7 +50,9 @@ class FewShotConfig(BaseModel):
     meta_batch: PositiveInt = Field(2, description="episodes in one outer step")
     inner_steps: PositiveInt = Field(3, description="gradient steps inside an episode")
     inner_rate: float = Field(2.0, gt=0, description="step size inside an episode")
-    synthesis_families: PositiveInt = Field(20, description="disease families that CTGAN and copula are fitted to")
+    synthesis_families: PositiveInt = Field(
+        20, description="disease families that CTGAN and copula are fitted to"
+    )
     synthesis_epochs: PositiveInt = Field(300, description="epochs of one CTGAN")
 
     @model_validator(mode="after")
@@ -52,16 +64,21 @@ class FewShotConfig(BaseModel):
 
     @classmethod
     def full(cls, **changes: Any) -> FewShotConfig:
-        """Return the setting of the mission: 100 episodes a disease, support 5 to 10, query 15 to 20, 10,000 steps."""
+        """Return the full setting: 100 episodes a disease, support 5 to 10, query 15 to 20, 10,000 steps."""
         return cls(**{"profile": "full", "encoder_steps": 400, "dimension": 256} | changes)
 
     @classmethod
     def quick(cls, **changes: Any) -> FewShotConfig:
-        """Return a setting for continuous integration and a first run: every method within a minute on one thread."""
+        """Return a setting for a first run: every method within about a minute on one thread."""
         small = {
-            "profile": "quick", "encoder_steps": 150, "dimension": 192, "episodes_per_disease": 5,
-            "meta_iterations": 200, "synthesis_families": 3, "synthesis_epochs": 30,
-        }  # fmt: skip
+            "profile": "quick",
+            "encoder_steps": 150,
+            "dimension": 192,
+            "episodes_per_disease": 5,
+            "meta_iterations": 200,
+            "synthesis_families": 2,
+            "synthesis_epochs": 20,
+        }
         return cls(**small | changes)
 
     @classmethod

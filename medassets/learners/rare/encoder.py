@@ -1,15 +1,15 @@
 """The learned set encoder: how patients and annotated diseases become comparable vectors.
 
-What belongs here: the parameters of the encoder, its forward pass in torch, the optimiser's settings, and freezing it
-into numpy (``features.phenotype_encoder``, where the forward pass is described). What does not: which loss trains it
-(``prototypical``, ``siamese``).
+What belongs here: the parameters of the encoder, its forward pass in torch, the optimiser's settings, and
+freezing it into numpy (``features.phenotype_encoder``, where the forward pass is described). What does not:
+which loss trains it (``prototypical``, ``siamese``).
 
-Deep sets (Zaheer et al. 2017) with attention by a learned query (Ilse et al. 2018): a term's weight is its information
-content times a learned factor, and that factor is a free number plus a small network over the term's embedding, so
-terms that no training case shows get a sensible weight too. Excluded terms are subtracted. Annotated profiles share the
-terms' vectors but weigh the terms anew, since annotations and patients speak of terms differently.
-Functions over a dictionary of tensors rather than a module: ``torch.func`` works on them directly, and importing this
-file does not import torch.
+Deep sets (Zaheer et al. 2017) with attention by a learned query (Ilse et al. 2018): a term's weight is its
+information content times a learned factor, and that factor is a free number plus a small network over the
+term's embedding, so terms that no training case shows get a sensible weight too. Excluded terms are
+subtracted. Annotated profiles share the terms' vectors but weigh the terms anew, since annotations and
+patients speak of terms differently. Functions over a dictionary of tensors rather than a module:
+``torch.func`` works on them directly, and importing this file does not import torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from medassets.features.cases import CaseSet
 from medassets.features.phenotype_encoder import N_DEMOGRAPHIC, PhenotypeEncoder
 from medassets.features.rare import RareKnowledge
 from medassets.knowledge.ontology import Ontology, information_content
@@ -34,11 +33,19 @@ Parameters = dict[str, "torch.Tensor"]
 _EXCLUDED_START = -1.5  # an excluded term starts at a fifth of the weight of an observed one
 _TEMPERATURE_START = 2.7  # log of the factor that turns a cosine into a logit, about 15
 _GATE_UNITS = 16
-#: Step size of Adam for each kind of parameter: vectors move little, else they learn the published diseases by heart.
+#: Step size of Adam for each kind of parameter: vectors move little, else they learn the published diseases
+#: by heart.
 _RATES = {
-    "vectors": 2e-4, "demographic": 1e-3, "projection": 2e-4, "log_observed": 1e-2, "log_excluded": 1e-2,
-    "log_annotation": 1e-2, "gate_in": 3e-3, "gate_bias": 3e-3, "gate_out": 3e-3,
-}  # fmt: skip
+    "vectors": 2e-4,
+    "demographic": 1e-3,
+    "projection": 2e-4,
+    "log_observed": 1e-2,
+    "log_excluded": 1e-2,
+    "log_annotation": 1e-2,
+    "gate_in": 3e-3,
+    "gate_bias": 3e-3,
+    "gate_out": 3e-3,
+}
 _OTHER_RATE = 2e-2
 
 
@@ -75,7 +82,8 @@ def start(
     profiles = knowledge.profiles()
     information = information_content(knowledge.raw_profiles(), knowledge.ontology).astype(np.float32)
     weigh = sp.diags(information)
-    # Patients count double: their variation is what has to be told apart, annotations cover the other diseases.
+    # Patients count double: their variation is what has to be told apart, annotations cover the other
+    # diseases.
     rows = sp.vstack([_unit_rows(patients @ weigh), 0.5 * _unit_rows(profiles @ weigh)]).tocsr()
     size = min(config.dimension, min(rows.shape) - 1)
     _, _, axes = randomized_svd(rows, size, n_iter=2, random_state=config.seed)
@@ -150,7 +158,7 @@ def unit(vectors: torch.Tensor) -> torch.Tensor:
 
 
 def hide(rows: sp.csr_matrix, share: float, rng: np.random.Generator) -> sp.csr_matrix:
-    """Return a copy in which each token is missing with the given probability: a patient examined less closely."""
+    """Return a copy that misses each token with the given probability: a patient examined less closely."""
     kept = rng.random(rows.nnz) >= share
     return sp.csr_matrix((rows.data * kept, rows.indices, rows.indptr), shape=rows.shape)
 
@@ -173,8 +181,6 @@ def freeze(parameters: Parameters, context: EncoderContext) -> PhenotypeEncoder:
     with torch.no_grad():
         tokens, annotated = token_weights(parameters, context)
     return PhenotypeEncoder(context.ontology, tokens.numpy().copy(), annotated.numpy().copy())
-
-
 
 
 def _unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:

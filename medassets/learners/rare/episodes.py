@@ -1,7 +1,8 @@
 """Episodes: small few-shot problems in which no publication stands on both sides.
 
-What belongs here: who may be support and who query, N-way K-shot episodes (Vinyals et al. 2016; Snell et al. 2017) and
-the retrieval steps that train an encoder against all diseases at once. What does not: losses and models.
+What belongs here: who may be support and who query, N-way K-shot episodes (Vinyals et al. 2016; Snell et al.
+2017) and the retrieval steps that train an encoder against all diseases at once. What does not: losses and
+models.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ class EpisodeError(ValueError):
 class EpisodeSampler:
     """Draws N-way K-shot episodes whose support and query share no publication.
 
-    A disease takes part when its cases come from at least two publication groups and one of them leaves ``shots``
-    cases for support in the others.
+    A disease takes part when its cases come from at least two publication groups and one of them leaves
+    ``shots`` cases for support in the others.
     """
 
     def __init__(self, labels: np.ndarray, groups: list[str], *, shots: int) -> None:
         """Args:
-            labels: int (n_cases,), candidate of each case, -1 for none.
-            groups: publication group of each case.
-            shots: support cases of each disease in an episode.
-        """  # fmt: skip
+        labels: int (n_cases,), candidate of each case, -1 for none.
+        groups: publication group of each case.
+        shots: support cases of each disease in an episode.
+        """
         self.shots = shots
         group = np.unique(np.asarray(groups, dtype=object), return_inverse=True)[1]
         self._members: dict[int, list[np.ndarray]] = {}
@@ -69,16 +70,16 @@ class EpisodeSampler:
     def sample(self, rng: np.random.Generator, way: int, n_query: int) -> Episode:
         """Draw one episode.
 
-        A query group is drawn first, then support from the other groups, so a disease with few publications takes
-        part too; it then gives fewer than ``n_query`` queries.
+        A query group is drawn first, then support from the other groups, so a disease with few publications
+        takes part too; it then gives fewer than ``n_query`` queries.
 
         Raises:
             EpisodeError: fewer diseases than ``way`` can take part.
         """
         if len(self._members) < way:
             raise EpisodeError(
-                f"{len(self._members)} diseases have {self.shots} support cases and a query of another publication, "
-                f"but a {way}-way episode needs {way}"
+                f"{len(self._members)} diseases have {self.shots} support cases and a query of another "
+                f"publication, but a {way}-way episode needs {way}"
             )
         chosen = rng.choice(np.array(self.diseases), way, replace=False)
         parts = [self._part(rng, self._members[int(disease)], n_query) for disease in chosen]
@@ -99,7 +100,7 @@ class EpisodeSampler:
     def _part(
         self, rng: np.random.Generator, groups: list[np.ndarray], n_query: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return support and query of one disease: groups go to the query while enough is left for support."""
+        """Return support and query of one disease: groups are asked while enough is left for support."""
         left = sum(len(g) for g in groups)
         query: list[np.ndarray] = []
         support: list[np.ndarray] = []
@@ -117,7 +118,7 @@ class EpisodeSampler:
 
 
 class RetrievalStep(NamedTuple):
-    """One training step of an encoder: queries of held-out publications against every disease with a known case.
+    """One training step: queries of held-out publications against every disease with a known case.
 
     Attributes:
         fold: which inner fold the queries come from.
@@ -139,17 +140,17 @@ class RetrievalStep(NamedTuple):
 class RetrievalSteps:
     """Draws training steps from publication folds inside the given cases.
 
-    Queries of one fold are ranked against support of the other folds and against annotations that do not cite the
-    fold's publications, so what is learned is how to recognise a case of a new publication.
+    Queries of one fold are ranked against support of the other folds and against annotations that do not cite
+    the fold's publications, so what is learned is how to recognise a case of a new publication.
     """
 
     def __init__(self, knowledge: RareKnowledge, cases: CaseSet, *, folds: int, seed: int) -> None:
         """Args:
-            knowledge: annotations; rows that cite a fold's publications are left out for that fold.
-            cases: training cases.
-            folds: number of inner folds.
-            seed: of the assignment of publication groups to folds.
-        """  # fmt: skip
+        knowledge: annotations; rows that cite a fold's publications are left out for that fold.
+        cases: training cases.
+        folds: number of inner folds.
+        seed: of the assignment of publication groups to folds.
+        """
         self.labels = knowledge.labels(cases)
         self.fold = group_folds(publication_groups(cases.case_ids, cases.pmids), folds, seed)
         self._cases = cases
@@ -157,14 +158,14 @@ class RetrievalSteps:
         self._profiles: dict[int, sp.csr_matrix] = {}
 
     def profiles(self, fold: int) -> sp.csr_matrix:
-        """Return the annotated profiles (n_candidates, n_terms) without the rows that cite the fold's publications."""
+        """Return the profiles (n_candidates, n_terms) without rows that cite the fold's publications."""
         if fold not in self._profiles:
             cited = {p for i in np.flatnonzero(self.fold == fold) for p in self._cases.pmids[i]}
             self._profiles[fold] = self._knowledge.without_publications(cited).profiles()
         return self._profiles[fold]
 
     def sample(self, rng: np.random.Generator, fold: int, n_query: int, max_support: int) -> RetrievalStep:
-        """Draw one step; each disease shows 1 to ``max_support`` known cases, rare diseases are asked more often.
+        """Draw one step; each disease shows 1 to ``max_support`` cases, rare diseases are asked more often.
 
         Raises:
             EpisodeError: no case of the fold has a disease with a case in another fold.
@@ -185,6 +186,10 @@ class RetrievalSteps:
             ]
         )
         return RetrievalStep(
-            fold, query, np.searchsorted(candidates, self.labels[query]), support,
-            np.repeat(np.arange(len(candidates)), taken), candidates,
-        )  # fmt: skip
+            fold,
+            query,
+            np.searchsorted(candidates, self.labels[query]),
+            support,
+            np.repeat(np.arange(len(candidates)), taken),
+            candidates,
+        )

@@ -1,19 +1,20 @@
 """Model-agnostic meta-learning: a small network that a few gradient steps turn towards new diseases.
 
-What belongs here: second- and first-order MAML over disease episodes, adaptation to one new disease, and scoring. What
-does not: sampling (``episodes``) and the term vectors that patients are projected on (``encoder``).
+What belongs here: second- and first-order MAML over disease episodes, adaptation to one new disease, and
+scoring. What does not: sampling (``episodes``) and the term vectors that patients are projected on
+(``encoder``).
 
-Finn, Abbeel and Levine, ICML 2017, with ``torch.func`` for the inner gradients and ``vmap`` over the episodes of an
-outer step. The head starts at the class means of the support (Proto-MAML: Triantafillou et al., ICLR 2020), so the
-number of diseases is free: five in an episode, all known ones when scoring. First order (``second_order=False``) takes
-the inner gradients as constants.
+Finn, Abbeel and Levine, ICML 2017, with ``torch.func`` for the inner gradients and ``vmap`` over the episodes
+of an outer step. The head starts at the class means of the support (Proto-MAML: Triantafillou et al., ICLR
+2020), so the number of diseases is free: five in an episode, all known ones when scoring. First order
+(``second_order=False``) takes the inner gradients as constants.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -26,23 +27,13 @@ from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.episodes import Episode, EpisodeSampler
+from medassets.learners.rare.maml_network import SCALE, Adapted, Tensors, accuracy, embed, new_body, start
 
 if TYPE_CHECKING:
     import torch
 
-_HIDDEN = 96
 _OUTER_RATE = 2e-3
-_SCALE = 10.0  # cosine to logit
 _SCORE_STEPS_ON = 1500  # most known cases that one inner step reads when scoring
-
-Tensors = dict[str, "torch.Tensor"]
-
-
-class Adapted(NamedTuple):
-    """A network after its inner steps: body and head (n_classes, dimension)."""
-
-    body: Tensors
-    head: torch.Tensor
 
 
 class MAML:
@@ -52,14 +43,15 @@ class MAML:
         name: ``maml`` or ``maml_first_order``.
         candidates: ids of the candidates, in the order of the score's columns.
         losses: outer loss of each meta-iteration (mean over its episodes).
-        accuracy_by_step: query accuracy after 0, 1, 2, ... inner steps, mean over the last tenth of the iterations.
+        accuracy_by_step: query accuracy after 0, 1, 2, ... inner steps, mean over the last tenth of the
+            iterations.
     """
 
     def __init__(self, config: FewShotConfig | None = None, *, second_order: bool = True) -> None:
         """Args:
-            config: training budget; quick when None.
-            second_order: whether the outer gradient passes through the inner gradients.
-        """  # fmt: skip
+        config: training budget; quick when None.
+        second_order: whether the outer gradient passes through the inner gradients.
+        """
         self.config = config or FewShotConfig.quick()
         self.second_order = second_order
         self.name = "maml" if second_order else "maml_first_order"
@@ -107,10 +99,14 @@ class MAML:
         self._projection = nets.freeze(parameters, context)
         self.candidates = list(knowledge.candidates)
         patients = torch.from_numpy(self.projection.encode(cases))
-        sampler = EpisodeSampler(labels, publication_groups(cases.case_ids, cases.pmids), shots=self.config.min_support)
+        sampler = EpisodeSampler(
+            labels, publication_groups(cases.case_ids, cases.pmids), shots=self.config.min_support
+        )
         rng = np.random.default_rng(self.config.seed)
-        body = _new_body(patients.shape[1])
-        optimiser = torch.optim.Adam([tensor.requires_grad_(True) for tensor in body.values()], lr=_OUTER_RATE)
+        body = new_body(patients.shape[1])
+        optimiser = torch.optim.Adam(
+            [tensor.requires_grad_(True) for tensor in body.values()], lr=_OUTER_RATE
+        )
         correct: list[np.ndarray] = []
         self.losses = []
         for _ in range(self.config.meta_iterations):
@@ -145,16 +141,21 @@ class MAML:
         read = np.random.default_rng(self.config.seed).permutation(len(known))[:_SCORE_STEPS_ON]
         patients = torch.from_numpy(self.projection.encode(cases[known]))
         adapted = self._adapt(
-            self._initial(), patients, torch.from_numpy(classes), len(self._head_candidates), read=torch.from_numpy(read)
+            self._initial(),
+            patients,
+            torch.from_numpy(classes),
+            len(self._head_candidates),
+            read=torch.from_numpy(read),
         )
         self._scored_body = {key: tensor.detach().numpy() for key, tensor in adapted.body.items()}
         self._head = adapted.head.detach().numpy()
         return self
 
     def update_with_cases(self, knowledge: RareKnowledge, disease_id: str, cases: CaseSet) -> Self:
-        """Learn one disease from 1 to 5 cases: only its row of the head moves, everything else stays as it is.
+        """Learn one disease from 1 to 5 cases: only its row of the head moves, all else stays.
 
-        The row starts at the mean of the cases and takes the configured inner steps against the other diseases' rows.
+        The row starts at the mean of the cases and takes the configured inner steps against the other
+        diseases' rows.
 
         Raises:
             KeyError: the disease is no candidate.
@@ -165,15 +166,15 @@ class MAML:
         body = {key: torch.from_numpy(value) for key, value in self._scored_body.items()}
         known = self._head_candidates != column
         others = torch.from_numpy(self._head[known])
-        embedded = _embed(body, torch.from_numpy(self.projection.encode(cases)))
+        embedded = embed(body, torch.from_numpy(self.projection.encode(cases)))
 
         def loss(row: torch.Tensor) -> torch.Tensor:
-            logits = _SCALE * embedded @ torch.cat([row[None], others]).T
+            logits = SCALE * embedded @ torch.cat([row[None], others]).T
             return torch.nn.functional.cross_entropy(logits, torch.zeros(len(embedded), dtype=torch.int64))
 
         row = embedded.mean(dim=0)
         for _ in range(self.config.inner_steps):
-            row = row - self.config.inner_rate / _SCALE * torch.func.grad(loss)(row)
+            row = row - self.config.inner_rate / SCALE * torch.func.grad(loss)(row)
         head = np.vstack([self._head[known], row.detach().numpy()[None]])
         columns = np.append(self._head_candidates[known], column)
         order = np.argsort(columns)
@@ -181,12 +182,12 @@ class MAML:
         return self
 
     def score(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_candidates): logit over ``_SCALE`` of each known disease, -1 without a case."""
+        """Return float32 (n_cases, n_candidates): cosine to the head of each disease, -1 without a case."""
         import torch
 
         body = {key: torch.from_numpy(value) for key, value in self._scored_body.items()}
         with torch.no_grad():
-            embedded = _embed(body, torch.from_numpy(self.projection.encode(cases))).numpy()
+            embedded = embed(body, torch.from_numpy(self.projection.encode(cases))).numpy()
         scores = np.full((len(cases), len(self.candidates)), NO_CASE, np.float32)
         scores[:, self._head_candidates] = embedded @ self._head.T
         return scores
@@ -198,13 +199,13 @@ class MAML:
         patients = torch.from_numpy(self.projection.encode(cases))
         support, classes = patients[episode.support], torch.from_numpy(episode.support_class)
         query, truth = patients[episode.query], torch.from_numpy(episode.query_class)
-        accuracy = []
+        shares = []
         for step in range(steps + 1):
             adapted = self._adapt(self._initial(), support, classes, len(episode.candidates), steps=step)
             with torch.no_grad():
-                named = (_embed(adapted.body, query) @ adapted.head.T).argmax(dim=1)
-            accuracy.append(float((named == truth).double().mean()))
-        return np.array(accuracy)
+                named = (embed(adapted.body, query) @ adapted.head.T).argmax(dim=1)
+            shares.append(float((named == truth).double().mean()))
+        return np.array(shares)
 
     def save(self, directory: Path) -> None:
         """Write projection, body and head as ``.npy``, the rest as ``maml.json``."""
@@ -215,9 +216,13 @@ class MAML:
         save_array(directory, "head", self._head)
         save_array(directory, "head_candidates", self._head_candidates)
         meta = {
-            "config": self.config.metadata, "second_order": self.second_order, "candidates": self.candidates,
-            "losses": self.losses, "accuracy_by_step": self.accuracy_by_step, "keys": sorted(self._body),
-        }  # fmt: skip
+            "config": self.config.metadata,
+            "second_order": self.second_order,
+            "candidates": self.candidates,
+            "losses": self.losses,
+            "accuracy_by_step": self.accuracy_by_step,
+            "keys": sorted(self._body),
+        }
         (directory / "maml.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
     @classmethod
@@ -234,7 +239,10 @@ class MAML:
         model._projection = PhenotypeEncoder.load(directory, ontology)
         model._body = {key: load_array(directory, f"body.{key}") for key in meta["keys"]}
         model._scored_body = {key: load_array(directory, f"scored_body.{key}") for key in meta["keys"]}
-        model._head, model._head_candidates = load_array(directory, "head"), load_array(directory, "head_candidates")
+        model._head, model._head_candidates = (
+            load_array(directory, "head"),
+            load_array(directory, "head_candidates"),
+        )
         return model
 
     def _initial(self) -> Tensors:
@@ -242,29 +250,33 @@ class MAML:
 
         return {key: torch.from_numpy(value) for key, value in self._body.items()}
 
-    def _tensors(self, patients: Any, episode: Episode, rng: np.random.Generator) -> tuple[Any, Any, Any, Any]:
-        """Return support, its classes, query, its classes, all of one size: queries are drawn evenly from the classes."""
+    def _tensors(
+        self, patients: Any, episode: Episode, rng: np.random.Generator
+    ) -> tuple[Any, Any, Any, Any]:
+        """Return support, its classes, query, its classes: queries are drawn evenly from the classes."""
         import torch
 
         each = self.config.min_query
         drawn = [rng.choice(np.flatnonzero(episode.query_class == c), each) for c in range(self.config.way)]
         query = np.concatenate(drawn)
         return (
-            patients[episode.support], torch.from_numpy(episode.support_class),
-            patients[episode.query[query]], torch.from_numpy(episode.query_class[query]),
-        )  # fmt: skip
+            patients[episode.support],
+            torch.from_numpy(episode.support_class),
+            patients[episode.query[query]],
+            torch.from_numpy(episode.query_class[query]),
+        )
 
     def _outer(self, body: Tensors, support: Any, classes: Any, query: Any, truth: Any) -> tuple[Any, Any]:
-        """Return the mean query loss after adaptation, and the accuracy after each inner step (meta-batch mean)."""
+        """Return the mean query loss after adaptation, and the mean accuracy after each inner step."""
         import torch
 
         def one(support: Any, classes: Any, query: Any, truth: Any) -> tuple[Any, Any]:
-            state = _start(body, support, classes, self.config.way)
-            right, loss = [_accuracy(state, query, truth)], None
+            state = start(body, support, classes, self.config.way)
+            right, loss = [accuracy(state, query, truth)], None
             for _ in range(self.config.inner_steps):
                 state = self._step(state, support, classes)
-                right.append(_accuracy(state, query, truth))
-            logits = _SCALE * _embed(state.body, query) @ state.head.T
+                right.append(accuracy(state, query, truth))
+            logits = SCALE * embed(state.body, query) @ state.head.T
             loss = torch.nn.functional.cross_entropy(logits, truth)
             return loss, torch.stack(right)
 
@@ -272,10 +284,17 @@ class MAML:
         return losses.mean(), right.mean(dim=0)
 
     def _adapt(
-        self, body: Tensors, support: Any, classes: Any, n_classes: int, *, steps: int | None = None, read: Any = None
+        self,
+        body: Tensors,
+        support: Any,
+        classes: Any,
+        n_classes: int,
+        *,
+        steps: int | None = None,
+        read: Any = None,
     ) -> Adapted:
-        """Return the network after its inner steps on the support (on the rows ``read`` of it where given)."""
-        state = _start(body, support, classes, n_classes)
+        """Return the network after its inner steps on the support, or on the rows ``read`` of it."""
+        state = start(body, support, classes, n_classes)
         shown, named = (support, classes) if read is None else (support[read], classes[read])
         for _ in range(self.config.inner_steps if steps is None else steps):
             state = self._step(state, shown, named)
@@ -286,46 +305,12 @@ class MAML:
         import torch
 
         def loss(state: Adapted) -> torch.Tensor:
-            logits = _SCALE * _embed(state.body, support) @ state.head.T
+            logits = SCALE * embed(state.body, support) @ state.head.T
             return torch.nn.functional.cross_entropy(logits, classes)
 
         slope = torch.func.grad(loss)(state)
         if not self.second_order:
             slope = Adapted({key: value.detach() for key, value in slope.body.items()}, slope.head.detach())
-        rate = self.config.inner_rate / _SCALE
+        rate = self.config.inner_rate / SCALE
         moved = {key: value - rate * slope.body[key] for key, value in state.body.items()}
         return Adapted(moved, state.head - rate * slope.head)
-
-
-def _new_body(dimension: int) -> Tensors:
-    """Return the residual network before training: it starts as the identity."""
-    import torch
-
-    return {
-        "in": torch.randn(dimension, _HIDDEN) / dimension**0.5,
-        "bias": torch.zeros(_HIDDEN),
-        "out": torch.zeros(_HIDDEN, dimension),
-    }
-
-
-def _embed(body: Tensors, patients: Any) -> Any:
-    """Return unit rows: patients plus what the hidden layer adds."""
-    import torch
-
-    moved = patients + torch.relu(patients @ body["in"] + body["bias"]) @ body["out"]
-    return moved / moved.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-
-
-def _start(body: Tensors, support: Any, classes: Any, n_classes: int) -> Adapted:
-    """Return the network before its inner steps: the head is the mean of each class, length 1."""
-    import torch
-
-    embedded = _embed(body, support)
-    member = torch.nn.functional.one_hot(classes, n_classes).to(embedded.dtype)
-    means = member.T @ embedded
-    return Adapted(body, means / means.norm(dim=-1, keepdim=True).clamp_min(1e-6))
-
-
-def _accuracy(state: Adapted, query: Any, truth: Any) -> Any:
-    """Return the share of queries that the network names rightly."""
-    return ((_embed(state.body, query) @ state.head.T).argmax(dim=-1) == truth).float().mean()

@@ -1,12 +1,12 @@
 """Prototypical networks: every disease is one vector, from its annotation alone or moved by its known cases.
 
-What belongs here: training the encoder against prototypes, zero-shot prototypes, and updating one disease by one case.
-What does not: the encoder (``encoder``) and nearest patients (``siamese``).
+What belongs here: training the encoder against prototypes, zero-shot prototypes, and updating one disease by
+one case. What does not: the encoder (``encoder``) and nearest patients (``siamese``).
 
-Snell, Swersky and Zemel, NeurIPS 2017, with cosine distance. A disease without a case still has a prototype, the
-encoded annotation; each known case then moves it as one more patient (``phenotype_encoder.prototypes``). Training ranks
-queries of held-out publications twice: against prototypes of 1 to n cases of other publications, and against annotated
-profiles that do not cite the queries' publications.
+Snell, Swersky and Zemel, NeurIPS 2017, with cosine distance. A disease without a case still has a prototype,
+the encoded annotation; each known case then moves it as one more patient (``phenotype_encoder.prototypes``).
+Training ranks queries of held-out publications twice: against prototypes of 1 to n cases of other
+publications, and against annotated profiles that do not cite the queries' publications.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class PrototypicalNetwork:
 
     def __init__(self, config: FewShotConfig | None = None, *, features: np.ndarray | None = None) -> None:
         """Args:
-            config: training budget; quick when None.
-            features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
-        """  # fmt: skip
+        config: training budget; quick when None.
+        features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
+        """
         self.config = config or FewShotConfig.quick()
         self.candidates: list[str] = []
         self.annotation_cases = 1.0
@@ -80,9 +80,11 @@ class PrototypicalNetwork:
     def metadata(self) -> dict[str, Any]:
         """What was run and what it learned from, for the registry."""
         facts = {
-            "n_candidates": len(self.candidates), "n_cases": int(self._shots.sum()),
-            "annotation_cases": self.annotation_cases, "memory_version": len(self.updates),
-        }  # fmt: skip
+            "n_candidates": len(self.candidates),
+            "n_cases": int(self._shots.sum()),
+            "annotation_cases": self.annotation_cases,
+            "memory_version": len(self.updates),
+        }
         return {"params": self.config.metadata | facts, "curves": {"loss": self.losses}}
 
     def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> Self:
@@ -106,7 +108,9 @@ class PrototypicalNetwork:
         rng = np.random.default_rng(self.config.seed)
         self.losses = []
         for number in range(self.config.encoder_steps):
-            step = steps.sample(rng, number % self.config.inner_folds, self.config.queries, self.config.max_support)
+            step = steps.sample(
+                rng, number % self.config.inner_folds, self.config.queries, self.config.max_support
+            )
             loss = self._loss(parameters, context, rows, steps, step, rng)
             optimiser.zero_grad()
             loss.backward()
@@ -166,7 +170,8 @@ class PrototypicalNetwork:
     def parts(self, cases: CaseSet) -> dict[str, np.ndarray]:
         """Return the two halves of the score, each float32 (n_cases, n_candidates).
 
-        ``annotation``: cosine to the zero-shot prototype. ``cases``: cosine to the mean known case, -1 without a case.
+        ``annotation``: cosine to the zero-shot prototype. ``cases``: cosine to the mean known case, -1
+        without a case.
         """
         query = self.encoder.encode(cases)
         from_cases = query @ unit_rows(self._case_sum).T
@@ -174,14 +179,18 @@ class PrototypicalNetwork:
         return {"annotation": query @ self._annotation.T, "cases": from_cases}
 
     def save(self, directory: Path) -> None:
-        """Write the encoder and the halves of the prototypes as ``.npy``, the rest as ``prototypical.json``."""
+        """Write encoder and halves of the prototypes as ``.npy``, the rest as ``prototypical.json``."""
         self.encoder.save(directory)
         for part in ("annotation", "case_sum", "shots"):
             save_array(directory, part, getattr(self, f"_{part}"))
         meta = {
-            "config": self.config.metadata, "hpo_version": self.encoder.ontology.version, "candidates": self.candidates,
-            "annotation_cases": self.annotation_cases, "updates": self.updates, "losses": self.losses,
-        }  # fmt: skip
+            "config": self.config.metadata,
+            "hpo_version": self.encoder.ontology.version,
+            "candidates": self.candidates,
+            "annotation_cases": self.annotation_cases,
+            "updates": self.updates,
+            "losses": self.losses,
+        }
         (directory / "prototypical.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
     @classmethod
@@ -206,9 +215,14 @@ class PrototypicalNetwork:
         self.save(directory)
 
     def _loss(
-        self, parameters: nets.Parameters, context: nets.EncoderContext, rows: Any, steps: RetrievalSteps,
-        step: RetrievalStep, rng: np.random.Generator,
-    ) -> Any:  # fmt: skip
+        self,
+        parameters: nets.Parameters,
+        context: nets.EncoderContext,
+        rows: Any,
+        steps: RetrievalSteps,
+        step: RetrievalStep,
+        rng: np.random.Generator,
+    ) -> Any:
         """Return the loss of one step: queries against prototypes of cases and against annotated profiles."""
         import torch
 
@@ -225,14 +239,20 @@ class PrototypicalNetwork:
         )
 
     def _zero_shot_loss(
-        self, parameters: nets.Parameters, annotation_weights: Any, weights: Any, steps: RetrievalSteps,
-        step: RetrievalStep, query: Any, rng: np.random.Generator,
-    ) -> Any:  # fmt: skip
+        self,
+        parameters: nets.Parameters,
+        annotation_weights: Any,
+        weights: Any,
+        steps: RetrievalSteps,
+        step: RetrievalStep,
+        query: Any,
+        rng: np.random.Generator,
+    ) -> Any:
         """Return the loss of real and of simulated queries against annotated profiles.
 
-        The encoder of patients is held fixed here: the annotation tower comes to the patients. Simulated queries are
-        annotated profiles seen through a keyhole; with real ones alone the tower would learn which diseases are the
-        published ones, and fail at all others.
+        The encoder of patients is held fixed here: the annotation tower comes to the patients. Simulated
+        queries are annotated profiles seen through a keyhole; with real ones alone the tower would learn
+        which diseases are the published ones, and fail at all others.
         """
         import torch
 
@@ -254,8 +274,10 @@ class PrototypicalNetwork:
         loss: Any = torch.nn.functional.cross_entropy(logits, target, label_smoothing=_SMOOTHING)
         return loss
 
-    def _choose_annotation_cases(self, steps: RetrievalSteps, cases: CaseSet, rng: np.random.Generator) -> float:
-        """Return the weight of the annotation that ranks one fold's queries best among diseases with a case."""
+    def _choose_annotation_cases(
+        self, steps: RetrievalSteps, cases: CaseSet, rng: np.random.Generator
+    ) -> float:
+        """Return the weight of the annotation that ranks the folds' queries best."""
         encoded = self.encoder.encode(cases)
         gains = np.zeros(len(_ANNOTATION_CASES))
         for fold in range(self.config.inner_folds):

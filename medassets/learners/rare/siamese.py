@@ -1,10 +1,11 @@
 """Patients like this one: a Siamese encoder trained by supervised contrast.
 
-What belongs here: training on pairs, scoring a candidate by its most similar known case, and listing those cases with
-their publications. What does not: prototypes (``prototypical``).
+What belongs here: training on pairs, scoring a candidate by its most similar known case, and listing those
+cases with their publications. What does not: prototypes (``prototypical``).
 
-Both twins are the same set encoder. The loss is supervised contrastive (Khosla et al., NeurIPS 2020): a query must lie
-closer to the cases of its disease than to all other cases; query and cases never share a publication.
+Both twins are the same set encoder. The loss is supervised contrastive (Khosla et al., NeurIPS 2020): a query
+must lie closer to the cases of its disease than to all other cases; query and cases never share a
+publication.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from medassets.features.rare_arrays import load_array, save_array
 from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
+from medassets.learners.rare.contrastive import contrastive_loss, pretrain
 from medassets.learners.rare.episodes import RetrievalSteps
 
 
@@ -48,15 +50,23 @@ class SiameseNetwork:
 
     name = "siamese"
 
-    def __init__(self, config: FewShotConfig | None = None, *, features: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        config: FewShotConfig | None = None,
+        *,
+        features: np.ndarray | None = None,
+        pretraining: CaseSet | None = None,
+    ) -> None:
         """Args:
-            config: training budget; quick when None.
-            features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
-        """  # fmt: skip
+        config: training budget; quick when None.
+        features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
+        pretraining: labelled patients of other conditions to contrast first (``transfer.common_cases``).
+        """
         self.config = config or FewShotConfig.quick()
         self.candidates: list[str] = []
         self.losses: list[float] = []
         self._features = features
+        self._pretraining = pretraining
         self._encoder: PhenotypeEncoder | None = None
         self._memory = np.empty((0, 0), np.float32)
         self._labels = np.empty(0, np.int64)
@@ -78,7 +88,7 @@ class SiameseNetwork:
     def metadata(self) -> dict[str, Any]:
         """What was run and what it learned from, for the registry."""
         return {
-            "params": self.config.metadata | {"n_candidates": len(self.candidates), "n_cases": len(self._case_ids)},
+            "params": self.config.metadata | self._facts(),
             "curves": {"loss": self.losses},
         }
 
@@ -98,19 +108,26 @@ class SiameseNetwork:
             knowledge, cases.implied_matrix(knowledge.ontology), self.config, self._features
         )
         steps = RetrievalSteps(knowledge, cases, folds=self.config.inner_folds, seed=self.config.seed)
+        if self._pretraining is not None:
+            pretrain(parameters, context, self._pretraining, self.config, self.config.encoder_steps // 3)
         optimiser = nets.optimiser(parameters)
         rng = np.random.default_rng(self.config.seed)
         self.losses = []
         for number in range(self.config.encoder_steps):
-            step = steps.sample(rng, number % self.config.inner_folds, self.config.queries, self.config.max_support)
+            step = steps.sample(
+                rng, number % self.config.inner_folds, self.config.queries, self.config.max_support
+            )
             weights, _ = nets.token_weights(parameters, context)
             share = 2 * self.config.dropout * rng.random()
             query = nets.encode(nets.hide(rows[step.query], share, rng), weights)
             known = nets.encode(nets.hide(rows[step.support], self.config.dropout / 2, rng), weights)
             loss = contrastive_loss(
-                query, known, torch.from_numpy(step.query_class), torch.from_numpy(step.support_class),
+                query,
+                known,
+                torch.from_numpy(step.query_class),
+                torch.from_numpy(step.support_class),
                 parameters["temperature"].exp(),
-            )  # fmt: skip
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -137,7 +154,9 @@ class SiameseNetwork:
         return self
 
     def score(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_candidates): mean of the nearest and of the mean of the three nearest known cases.
+        """Return float32 (n_cases, n_candidates): how near the nearest known cases of each candidate lie.
+
+        The mean of the nearest and of the mean of the three nearest.
 
         A candidate without a known case gets -1. A case never counts itself as known (same case id).
         """
@@ -150,7 +169,10 @@ class SiameseNetwork:
         return [
             [
                 SimilarCase(
-                    self._case_ids[j], self.candidates[self._labels[j]], self._pmids[j], float(similarity[i, j])
+                    self._case_ids[j],
+                    self.candidates[self._labels[j]],
+                    self._pmids[j],
+                    float(similarity[i, j]),
                 )
                 for j in row
             ]
@@ -163,9 +185,13 @@ class SiameseNetwork:
         save_array(directory, "memory", self._memory)
         save_array(directory, "labels", self._labels)
         meta = {
-            "config": self.config.metadata, "hpo_version": self.encoder.ontology.version, "candidates": self.candidates,
-            "losses": self.losses, "case_ids": self._case_ids, "pmids": [list(p) for p in self._pmids],
-        }  # fmt: skip
+            "config": self.config.metadata,
+            "hpo_version": self.encoder.ontology.version,
+            "candidates": self.candidates,
+            "losses": self.losses,
+            "case_ids": self._case_ids,
+            "pmids": [list(p) for p in self._pmids],
+        }
         (directory / "siamese.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
     @classmethod
@@ -188,6 +214,15 @@ class SiameseNetwork:
         """Write what serving reads: the encoder and the known cases, as ``save`` does."""
         self.save(directory)
 
+    def _facts(self) -> dict[str, Any]:
+        """Return counts and which inputs were used."""
+        return {
+            "n_candidates": len(self.candidates),
+            "n_cases": len(self._case_ids),
+            "term_features": self._features is not None,
+            "pretrained": self._pretraining is not None,
+        }
+
     def _similarity(self, cases: CaseSet) -> np.ndarray:
         """Return float32 (n_cases, n_known): cosines; a case is not similar to itself."""
         similarity = self.encoder.encode(cases) @ self._memory.T
@@ -196,21 +231,3 @@ class SiameseNetwork:
             if case_id in position:
                 similarity[i, position[case_id]] = NO_CASE
         return similarity
-
-
-def contrastive_loss(query: Any, known: Any, query_class: Any, known_class: Any, temperature: Any) -> Any:
-    """Return the supervised contrastive loss: minus log of the share of similarity that falls on the own disease.
-
-    Args:
-        query: tensor (n_query, dimension), unit rows.
-        known: tensor (n_known, dimension), unit rows.
-        query_class: int tensor (n_query,); each class must have a known case.
-        known_class: int tensor (n_known,).
-        temperature: factor of the cosine.
-    """
-    import torch
-
-    logits = temperature * query @ known.T
-    same = query_class[:, None] == known_class[None, :]
-    own = torch.logsumexp(logits.masked_fill(~same, float("-inf")), dim=1)
-    return (torch.logsumexp(logits, dim=1) - own).mean()
