@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from medassets.features.common import EvidenceError, EvidenceSpace
 from medassets.knowledge.ontology import Ontology
@@ -22,6 +23,8 @@ from medassets.serving.answers import NOTICE
 from medassets.serving.bundle import Bundle, BundleError, load_bundle
 from medassets.serving.requests import DiagnosisRequest, Language, RequestError
 from medassets.serving.store import now
+
+T = TypeVar("T")
 
 #: Parts that the predictor knows how to read; a bundle has at least one of the first two.
 RARE, COMMON, INQUIRY, CARDS = "rare", "common", "inquiry", "cards"
@@ -118,7 +121,11 @@ class Diagnoser:
 
     @classmethod
     def of(cls, bundle: Bundle) -> Diagnoser:
-        """Load the models of a verified bundle."""
+        """Load the models of a verified bundle.
+
+        Raises:
+            BundleError: it has no model, or a part was written by a version that this one cannot read.
+        """
         rare: RareModel | None = None
         common: CommonModel | None = None
         inquiry: Interviewer | None = None
@@ -126,15 +133,15 @@ class Diagnoser:
         if RARE in parts:
             from medassets.serving.rare import RarePredictor
 
-            rare = RarePredictor.load(bundle.part(RARE))
+            rare = _read(bundle, RARE, RarePredictor.load)
         if COMMON in parts:
             from medassets.serving.common import CommonPredictor
 
-            common = CommonPredictor.load(bundle.part(COMMON))
+            common = _read(bundle, COMMON, CommonPredictor.load)
         if INQUIRY in parts:
             from medassets.serving.inquiry import Inquiry
 
-            inquiry = Inquiry.load(bundle.part(INQUIRY))
+            inquiry = _read(bundle, INQUIRY, Inquiry.load)
         return cls(bundle, rare=rare, common=common, inquiry=inquiry)
 
     def diagnose(self, request: DiagnosisRequest, *, bento: str = "none") -> dict[str, Any]:
@@ -263,6 +270,17 @@ class Diagnoser:
         if problems:
             raise RequestError(problems)
         return observed, excluded
+
+
+def _read(bundle: Bundle, part: str, load: Callable[[Path], T]) -> T:
+    """Load a part whose bytes are as the manifest says, but whose format may be another version's."""
+    try:
+        return load(bundle.part(part))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise BundleError(
+            f"bundle {bundle.version}: this version cannot read part {part!r}: {reason}"
+        ) from error
 
 
 def _shown(value: object) -> str:

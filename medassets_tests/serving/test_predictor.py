@@ -6,6 +6,7 @@ from medassets.serving.answers import Answer
 from medassets.serving.bundle import BundleError
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.requests import RequestError, parse_request
+from medassets_tests.serving.conftest import FakeRare, fake_bundle
 
 
 def diagnose(diagnoser, **request):
@@ -44,18 +45,10 @@ def test_a_part_that_was_not_asked_for_says_why_it_is_null(diagnoser):
 
 
 def test_a_model_that_the_bundle_lacks_says_so(bundle, ontology):
-    answer = diagnose(
-        Diagnoser(bundle, rare=diagnoser_rare(ontology)), observed=["HP:0001250"], evidence=["E_91"]
-    )
+    answer = diagnose(Diagnoser(bundle, rare=FakeRare(ontology)), observed=["HP:0001250"], evidence=["E_91"])
     assert "carries no model" in answer["not_answered"]["common"]
     with pytest.raises(BundleError, match="neither a rare nor a common model"):
         Diagnoser(bundle)
-
-
-def diagnoser_rare(ontology):
-    from medassets_tests.serving.conftest import FakeRare
-
-    return FakeRare(ontology)
 
 
 def test_complete_evidence_leaves_the_rest_absent(diagnoser):
@@ -122,6 +115,13 @@ def test_the_model_card_carries_manifest_and_cards(diagnoser):
     card = diagnoser.model_card()
     assert card["cards"]["rare"] == {"intended_use": "decision support"}
     assert card["manifest"]["models"][0]["name"] == "rare_ranker" and "files" not in card["manifest"]
+
+
+@pytest.mark.parametrize("part", ["rare", "common", "inquiry"])
+def test_a_part_of_another_version_is_named(tmp_path, part):
+    bundle = fake_bundle(tmp_path, parts={part: lambda d: (d / "old.json").write_text("{}")})
+    with pytest.raises(BundleError, match=f"cannot read part '{part}'"):
+        Diagnoser.load(bundle.directory)
 
 
 def test_a_bundle_is_verified_on_loading(bundle):

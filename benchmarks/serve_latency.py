@@ -1,0 +1,167 @@
+"""Latency of ``POST /v1/diagnose``: the bento against the same predictor behind bare FastAPI and uvicorn.
+
+Both run on this machine, one worker each, and answer the same request in turns; both keep what they answer.
+Usage: ``python benchmarks/serve_latency.py [--seconds 10]`` after ``medassets run``; prints a table, and JSON
+with ``--json``. Read the figures as ratios: on a busy machine both are slower.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from medassets.commands.run import EXAMPLE
+from medassets.commands.serve import bento_of
+from medassets.commands.server import environment, free_port, serve_command, stop_process
+from medassets.settings import Settings
+
+BARE = """
+import gc, sys, uvicorn
+from medassets.serving.answering import open_desk
+from medassets.serving.http import create_app
+from medassets.settings import Settings
+desk = open_desk(Settings())
+gc.collect(); gc.freeze()
+uvicorn.run(create_app(lambda: desk), port=int(sys.argv[1]), access_log=False, log_level="warning")
+"""
+
+
+@contextmanager
+def server(command: list[str], port: int, settings: Settings, path: str) -> Iterator[float]:
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, env=dict(environment(settings)), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}{path}", timeout=2).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            if process.poll() is not None or time.monotonic() - started > 90:
+                raise SystemExit(f"{command[:4]} did not become ready")
+            time.sleep(0.05)
+        yield time.monotonic() - started
+    finally:
+        stop_process(process)
+
+
+def client(port: int, body: bytes, until: float, latencies: list[float]) -> None:
+    head = f"POST /v1/diagnose HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}"
+    request = head.encode() + b"\r\n\r\n" + body
+    own = []
+    with socket.create_connection(("127.0.0.1", port)) as link:
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while time.monotonic() < until:
+            started = time.perf_counter()
+            link.sendall(request)
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += link.recv(1 << 16)
+            header, rest = answer.split(b"\r\n\r\n", 1)
+            if b" 200 " not in header.split(b"\r\n")[0]:
+                raise SystemExit(header.decode())
+            lines = dict(line.lower().split(b": ", 1) for line in header.split(b"\r\n")[1:])
+            while len(rest) < int(lines[b"content-length"]):
+                rest += link.recv(1 << 16)
+            own.append(time.perf_counter() - started)
+    latencies.extend(own)
+
+
+def load(port: int, connections: int, seconds: float) -> dict[str, float]:
+    latencies: list[float] = []
+    body, until = json.dumps(EXAMPLE).encode(), time.monotonic() + seconds
+    threads = [
+        threading.Thread(target=client, args=(port, body, until, latencies)) for _ in range(connections)
+    ]
+    started = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ms = np.array(latencies) * 1000
+    p50, p99 = np.percentile(ms, [50, 99])
+    return {
+        "requests_per_s": len(ms) / (time.monotonic() - started),
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "n": len(ms),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=10, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds; the median is reported")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    installed = Settings()
+    bento = bento_of(installed)
+    with ExitStack() as stack:
+        # A store of its own: the installation's audit log is no place for a benchmark.
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.symlink(installed.bundles_dir, scratch / "bundles")
+        settings = Settings(home=scratch)
+        ports = {"bento": free_port(), "bare": free_port()}
+        start = {
+            "bento": stack.enter_context(
+                server(
+                    serve_command(str(bento), "127.0.0.1", ports["bento"]),
+                    ports["bento"],
+                    settings,
+                    "/readyz",
+                )
+            ),
+            "bare": stack.enter_context(
+                server(
+                    [sys.executable, "-c", BARE, str(ports["bare"])], ports["bare"], settings, "/openapi.json"
+                )
+            ),
+        }
+        for port in ports.values():
+            load(port, 1, 1)
+        results = {}
+        for connections in (1, 16):
+            runs: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
+            for _ in range(arguments.rounds):
+                for name, port in ports.items():
+                    runs[name].append(load(port, connections, arguments.seconds))
+            for name in ports:
+                median = {key: float(np.median([run[key] for run in runs[name]])) for key in runs[name][0]}
+                results[f"{name}, {connections} connections"] = median
+    bento16, bare16 = results["bento, 16 connections"], results["bare, 16 connections"]
+    ratios = {
+        "requests_per_s": bento16["requests_per_s"] / bare16["requests_per_s"],
+        "p99": bento16["p99_ms"] / bare16["p99_ms"],
+    }
+    report = {"results": results, "ratios_at_16": ratios, "seconds_to_ready": start, "cpus": os.cpu_count()}
+    if arguments.json:
+        print(json.dumps(report, indent=1))
+        return
+    for name, row in results.items():
+        print(f"{name:24s} " + "  ".join(f"{key} {value:8.2f}" for key, value in row.items()))
+    print(
+        f"bento / bare at 16 connections: requests/s {ratios['requests_per_s']:.2f}, p99 {ratios['p99']:.2f}"
+    )
+    print("seconds to ready: " + ", ".join(f"{name} {value:.1f}" for name, value in start.items()))
+
+
+if __name__ == "__main__":
+    main()
