@@ -1,18 +1,18 @@
-"""Disease profiles and log likelihood ratios of phenotypes: what is known of a disease, as sparse arrays.
+"""What is known of each candidate disease: annotation rows, and the sparse profiles that follow from them.
 
-What belongs here: ``RareKnowledge`` (annotation rows of the candidate diseases), the profiles that follow from it, and
-the likelihood ratios of observed and excluded terms. What does not: anything learned (``learners.rare``). It is on the
+What belongs here: ``RareKnowledge`` and profiles of terms. What does not: likelihood ratios
+(``rare_ratios``), known cases (``rare_memory``) and anything learned (``learners.rare``). It is on the
 serving path: numpy, scipy and pyarrow only.
 
-Sources: the likelihood ratio of a phenotype follows LIRICAL (Robinson et al., AJHG 2020); a disease that shows a term
-shows each ancestor at least as often (the true-path rule); the annotations are those of the HPO project.
+Sources: the annotations of the HPO project; a disease that shows a term shows each of its ancestors at
+least as often (the true-path rule).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,16 +21,6 @@ import scipy.sparse as sp
 from medassets.features.cases import CaseSet
 from medassets.knowledge.annotations import UNSTATED_FREQUENCY
 from medassets.knowledge.ontology import Ontology
-
-#: An observed term counts at this share for the disease, and at the rest for chance.
-_EXPLAINED = 0.98
-#: An excluded term is trusted to this degree: 5 % are taken to be overlooked.
-_TRUSTED_EXCLUSION = 0.95
-_FLOOR = 1e-5
-#: What an annotation weighs beside cases, as a number of patients.
-ANNOTATION_PATIENTS = 4.0
-#: A term not mentioned was looked for in at least this share of a disease's cases.
-_ASSUMED_ASSESSED = 0.6
 
 
 class Equivalences(Protocol):
@@ -62,7 +52,8 @@ class RareKnowledge:
         term: int32 (n_rows,), term of each row.
         frequency: float32 (n_rows,), share of patients, 0 for NOT.
         counted: bool (n_rows,), whether the frequency was counted in patients.
-        foreign: bool (n_rows,), whether the row comes from an equivalent entry of another catalogue (Orphanet).
+        foreign: bool (n_rows,), whether the row comes from an equivalent entry of another catalogue
+            (Orphanet).
         references: publications of each row.
     """
 
@@ -109,13 +100,14 @@ class RareKnowledge:
 
         Args:
             ontology: resolves the term ids.
-            annotations: table of ``knowledge.annotations.read_annotations``; only phenotype rows (aspect P) count.
+            annotations: table of ``knowledge.annotations.read_annotations``; only phenotype rows (aspect P)
+                count.
             cases: cases whose diseases are candidates as well.
             crosswalk: merges equivalent diseases; without it each id is its own disease.
             labels: names of diseases that the annotations do not name.
             genes: symbols of genes by disease id.
-            databases: prefixes to keep, for example ``("OMIM",)``; all when None. A disease of another database that
-                is equivalent to a kept one still gives its rows.
+            databases: prefixes to keep, for example ``("OMIM",)``; all when None. A disease of another
+                database that is equivalent to a kept one still gives its rows.
         """
         same = crosswalk or Identity()
         rows = annotations.filter(pa.compute.equal(annotations["aspect"], "P"))
@@ -127,7 +119,9 @@ class RareKnowledge:
             members.setdefault(canonical[d], []).append(d)
         kept = sorted(c for c in members if databases is None or c.split(":")[0] in databases)
         column = {c: i for i, c in enumerate(kept)}
-        named = dict(labels or {}) | {d: n for d, n in zip(sources, rows["name"].to_pylist(), strict=True) if n}
+        named = dict(labels or {}) | {
+            d: n for d, n in zip(sources, rows["name"].to_pylist(), strict=True) if n
+        }
         disease = np.array([column.get(canonical[d], -1) for d in sources], np.int32)
         term = np.array([ontology.index[t] for t in rows["hpo_id"].to_pylist()], np.int32)
         frequency = np.array(rows["frequency"].fill_null(UNSTATED_FREQUENCY).to_numpy(), np.float32)
@@ -147,12 +141,23 @@ class RareKnowledge:
         )  # fmt: skip
 
     def without_publications(self, pmids: Collection[str]) -> RareKnowledge:
-        """Return the knowledge without the annotation rows that cite one of ``pmids``; the candidates stay."""
+        """Return the knowledge without the rows that cite one of ``pmids``; the candidates stay."""
         left_out = frozenset(pmids)
-        keep = np.flatnonzero([left_out.isdisjoint(r) for r in self.references])
+        return self._keep(np.flatnonzero([left_out.isdisjoint(r) for r in self.references]))
+
+    def without_diseases(self, left_out: np.ndarray) -> RareKnowledge:
+        """Return the knowledge without the rows of some diseases; the candidates stay.
+
+        Args:
+            left_out: bool (n_candidates,).
+        """
+        return self._keep(np.flatnonzero(~left_out[self.disease]))
+
+    def _keep(self, rows: np.ndarray) -> RareKnowledge:
         return replace(
-            self, disease=self.disease[keep], term=self.term[keep], frequency=self.frequency[keep],
-            counted=self.counted[keep], foreign=self.foreign[keep], references=[self.references[i] for i in keep],
+            self, disease=self.disease[rows], term=self.term[rows], frequency=self.frequency[rows],
+            counted=self.counted[rows], foreign=self.foreign[rows],
+            references=[self.references[i] for i in rows],
         )  # fmt: skip
 
     def labels(self, cases: CaseSet) -> np.ndarray:
@@ -161,7 +166,7 @@ class RareKnowledge:
         return np.array([columns.get(d or "", -1) for d in cases.disease_ids], dtype=np.int64)
 
     def raw_profiles(self, *, foreign: bool = False) -> sp.csr_matrix:
-        """Return float32 (n_candidates, n_terms): mean frequency of each annotated term, 0 for NOT stored explicitly."""
+        """Return float32 (n_candidates, n_terms): mean frequency of annotated terms, NOT as a stored 0."""
         rows = np.flatnonzero(self.foreign == foreign)
         shape = (len(self), len(self.ontology))
         key = self.disease[rows].astype(np.int64) * shape[1] + self.term[rows]
@@ -173,8 +178,8 @@ class RareKnowledge:
         """Return what each source of a disease lists: one row a disease and reference, sorted by disease.
 
         Returns:
-            Two float32 (n_sources, n_terms) matrices, 1 at each term assessed and the frequency of each term seen,
-            and int32 (n_sources,) the candidate of each row.
+            Two float32 (n_sources, n_terms) matrices, 1 at each term assessed and the frequency of each
+            term seen, and int32 (n_sources,) the candidate of each row.
         """
         number: dict[tuple[int, str], int] = {}
         owners = self.disease.tolist()
@@ -193,7 +198,7 @@ class RareKnowledge:
         return assessed, seen, candidate
 
     def profiles(self, *, foreign: bool = False) -> sp.csr_matrix:
-        """Return float32 (n_candidates, n_terms): frequency of each term, at least that of any of its descendants."""
+        """Return float32 (n_candidates, n_terms): frequencies, carried up to the ancestors."""
         return true_path(self.raw_profiles(foreign=foreign), self.ontology)
 
 
@@ -224,114 +229,8 @@ def true_path(raw: sp.csr_matrix, ontology: Ontology) -> sp.csr_matrix:
     value = np.repeat(values, lengths)
     order = np.argsort(key, kind="stable")
     key, value = key[order], value[order]
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.empty(0, np.int64)
+    first = (
+        np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else np.empty(0, np.int64)
+    )
     largest = np.maximum.reduceat(value, first) if len(first) else value
     return _from_keys(key[first], largest.astype(np.float32), raw.shape)
-
-
-class CaseCounts(NamedTuple):
-    """How the known cases of each candidate show each term.
-
-    Attributes:
-        shots: float64 (n_candidates,), number of known cases.
-        present: float32 (n_candidates, n_terms), cases with the term observed or implied.
-        absent: float32 (n_candidates, n_terms), cases with the term excluded.
-    """
-
-    shots: np.ndarray
-    present: sp.csr_matrix
-    absent: sp.csr_matrix
-
-
-def count_cases(cases: CaseSet, labels: np.ndarray, n_candidates: int, ontology: Ontology) -> CaseCounts:
-    """Count terms over the cases of each candidate.
-
-    Args:
-        cases: known cases.
-        labels: candidate of each case; cases with -1 do not count.
-        n_candidates: number of candidates.
-        ontology: whose terms the indices mean.
-    """
-    use = np.flatnonzero(labels >= 0)
-    member = sp.csr_matrix((np.ones(len(use), np.float32), (labels[use], use)), shape=(n_candidates, len(cases)))
-    implied = cases.implied_matrix(ontology)
-    excluded = cases.matrix(len(ontology), excluded=True)
-    excluded = (excluded - excluded.multiply(implied)).tocsr()
-    excluded.eliminate_zeros()
-    shots = np.bincount(labels[use], minlength=n_candidates).astype(np.float64)
-    return CaseCounts(shots, (member @ implied).tocsr(), (member @ excluded).tocsr())
-
-
-def update_with_cases(profiles: sp.csr_matrix, counts: CaseCounts) -> sp.csr_matrix:
-    """Return the frequencies after the known cases: annotation as pseudo-patients, cases as patients.
-
-    Args:
-        profiles: (n_candidates, n_terms) annotated frequencies, closed under the true-path rule.
-        counts: what the cases show.
-
-    Returns:
-        float32 (n_candidates, n_terms); the annotated frequency where a candidate has no case.
-    """
-    seen = (ANNOTATION_PATIENTS * profiles + counts.present).tocsr()
-    seen.sort_indices()
-    entries = seen.tocoo()
-    assessed = np.asarray((counts.present + counts.absent).tocsr()[entries.row, entries.col]).ravel()
-    annotated = np.asarray(profiles[entries.row, entries.col]).ravel()
-    shots = counts.shots[entries.row]
-    prior = ANNOTATION_PATIENTS * (np.diff(profiles.indptr) > 0)[entries.row]
-    updated = np.clip(entries.data / (prior + np.maximum(assessed, _ASSUMED_ASSESSED * shots) + 1e-6), 0, 1)
-    values = np.where(shots > 0, updated, annotated).astype(np.float32)
-    return sp.csr_matrix((values, seen.indices, seen.indptr), shape=seen.shape)
-
-
-@dataclass(frozen=True)
-class LogRatios:
-    """Log likelihood ratios of terms, disease against background, as a baseline a term plus sparse differences.
-
-    Attributes:
-        observed: float32 (n_terms, n_candidates), added to ``observed_base`` where a disease shows the term.
-        observed_base: float32 (n_terms,), of a disease that does not show it.
-        excluded: float32 (n_terms, n_candidates), the same for an excluded term.
-        excluded_base: float32 (n_terms,).
-    """
-
-    observed: sp.csr_matrix
-    observed_base: np.ndarray
-    excluded: sp.csr_matrix
-    excluded_base: np.ndarray
-
-    def score(self, observed: sp.csr_matrix, excluded: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-        """Return two float32 arrays (n_cases, n_candidates): sums over observed and over excluded terms."""
-        for_terms = (observed @ self.observed).toarray() + (observed @ self.observed_base)[:, None]
-        against = (excluded @ self.excluded).toarray() + (excluded @ self.excluded_base)[:, None]
-        return for_terms.astype(np.float32), against.astype(np.float32)
-
-    def of_candidate(self, terms: Sequence[int] | np.ndarray, candidate: int, *, excluded: bool) -> np.ndarray:
-        """Return float64 (n_terms,): the log likelihood ratio of each given term for one candidate."""
-        table, base = (self.excluded, self.excluded_base) if excluded else (self.observed, self.observed_base)
-        index = np.asarray(terms, dtype=np.int64)
-        return np.asarray(table[index, candidate].todense()).ravel().astype(np.float64) + base[index]
-
-
-def log_ratios(profiles: sp.csr_matrix) -> LogRatios:
-    """Return the likelihood ratios against the mean over all candidates.
-
-    Args:
-        profiles: (n_candidates, n_terms) frequencies.
-    """
-    background = np.asarray(profiles.mean(axis=0)).ravel()
-    share, here = profiles.data, background[profiles.indices]
-    base = np.log((1 - _EXPLAINED) * background + _FLOOR) - np.log(background + _FLOOR)
-    gain = np.log(_EXPLAINED * share + (1 - _EXPLAINED) * here + _FLOOR) - np.log(here + _FLOOR)
-    loss = np.log1p(-_TRUSTED_EXCLUSION * share)
-    return LogRatios(
-        _like(profiles, gain - base[profiles.indices]).T.tocsr(),
-        base.astype(np.float32),
-        _like(profiles, loss).T.tocsr(),
-        (-np.log1p(-_TRUSTED_EXCLUSION * background)).astype(np.float32),
-    )
-
-
-def _like(matrix: sp.csr_matrix, values: np.ndarray) -> sp.csr_matrix:
-    """Return a matrix of the same pattern with other values, float32."""
-    return sp.csr_matrix((values.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)

@@ -1,8 +1,10 @@
-"""Small array tools of the rare-disease scoring: sparse matrices on disk, row gathering, propagation in the ontology.
+"""Small array tools of the rare-disease scoring: sparse matrices on disk, row gathering, propagation in the
+ontology.
 
-What belongs here: helpers without medical meaning. What does not: profiles, ratios, evidence. It is on the serving
-path: numpy and scipy only. Arrays are kept one a file (``.npy``), so that the bytes depend on the content alone and
-large ones can be mapped instead of read.
+What belongs here: helpers without medical meaning. What does not: profiles, ratios, evidence. It is on the
+serving
+path: numpy and scipy only. Arrays are kept one a file (``.npy``), so that the bytes depend on the content
+alone and large ones can be mapped instead of read.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from medassets.knowledge.ontology import Ontology
 def save_array(directory: Path, name: str, value: np.ndarray | sp.csr_matrix) -> None:
     """Write an array as ``<name>.npy``, a CSR matrix as four such files."""
     directory.mkdir(parents=True, exist_ok=True)
-    if sp.issparse(value):
+    if isinstance(value, sp.csr_matrix):
         parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr, "shape": value.shape}
         for part, array in parts.items():
             np.save(directory / f"{name}.{part}.npy", np.asarray(array), allow_pickle=False)
@@ -58,7 +60,9 @@ def scale_columns(matrix: sp.csr_matrix, weights: np.ndarray) -> sp.csr_matrix:
 
 def unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:
     """Return the matrix with rows of length 1; rows without entry stay."""
-    squares = np.add.reduceat(np.append(matrix.data**2, 0.0), matrix.indptr[:-1]) * (np.diff(matrix.indptr) > 0)
+    squares = np.add.reduceat(np.append(matrix.data**2, 0.0), matrix.indptr[:-1]) * (
+        np.diff(matrix.indptr) > 0
+    )
     length = np.maximum(np.sqrt(squares), 1e-6)
     values = (matrix.data / np.repeat(length, np.diff(matrix.indptr))).astype(np.float32)
     return sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
@@ -77,7 +81,8 @@ class ParentLevels(NamedTuple):
     """Edges of the ontology, parents before children, for carrying values downwards.
 
     Attributes:
-        steps: for each depth the terms of that depth and their parents (n, most parents), padded by repeating one.
+        steps: for each depth the terms of that depth and their parents (n, most parents), padded by
+            repeating one.
     """
 
     steps: list[tuple[np.ndarray, np.ndarray]]

@@ -1,12 +1,14 @@
-"""The evidence of a case for each candidate disease: a short list of candidates, and numbers that compare them.
+"""The evidence of a case for each candidate disease: a short list of candidates, and numbers that compare
+them.
 
-What belongs here: ``Evidence``, which reads a ``CaseMemory`` and turns cases into candidate lists and feature rows.
-Training and serving call the same code. What does not: the learned combination (``rare_network``). It is on the serving
+What belongs here: ``Evidence``, which reads a ``CaseMemory`` and turns cases into candidate lists and
+feature rows. Training and serving call the same code. What does not: the learned combination
+(``rare_network``). It is on the serving
 path: numpy and scipy only.
 
-Sources: likelihood ratios after LIRICAL (Robinson et al., 2020); best-match averages after Phenomizer (Köhler et al.,
-2009); an observed term that a disease does not list is explained by the ancestors that it does list, in the manner of
-BOQA (Bauer et al., 2012).
+Sources: likelihood ratios after LIRICAL (Robinson et al., 2020); best-match averages after Phenomizer
+(Köhler et al., 2009); an observed term that a disease does not list is explained by the ancestors that it
+does list, in the manner of BOQA (Bauer et al., 2012).
 """
 
 from __future__ import annotations
@@ -18,31 +20,47 @@ import numpy as np
 import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare import LogRatios, log_ratios
-from medassets.features.rare_arrays import ParentLevels, gather, scale_columns, unit_rows
-from medassets.features.rare_memory import KERNELS, META, RIDGE_KERNELS, CaseMemory, case_vectors, excluded_terms
+from medassets.features.rare_arrays import ParentLevels, scale_columns, unit_rows
+from medassets.features.rare_memory import KERNELS, META, RIDGE_KERNELS, CaseMemory
+from medassets.features.rare_query import (
+    UNEXPLAINED,
+    BlockReader,
+    ColumnTable,
+    ProfileScores,
+    Query,
+    mixing_weights,
+)
+from medassets.features.rare_ratios import log_ratios
 from medassets.knowledge.ontology import Ontology
 
 #: Candidates on a case's list: with known cases, and without.
-LIST_WITH, LIST_WITHOUT = 150, 200
-_EXPLAINED, _TRUSTED, _FLOOR = 0.98, 0.95, 1e-5
-_UNEXPLAINED = 0.03
+LIST_WITH, LIST_WITHOUT = 130, 180
+_TRUSTED = 0.95
 _CHUNK = 64
-#: Up to this many cases the sparse query is multiplied; above, dense columns are faster.
-_FEW = 6
+#: Terms of less information (nats) are too common to choose a list by.
+_TOO_COMMON = 2.0
 _AVERAGED = ("implied", "assessed", "signed")
 
 _PROFILE = ("cosine", "best_match", "mixture")
+#: Scores that are computed for all candidates.
+_WIDE = (
+    "own_covered", "foreign_covered", "listed_overlap", "assessed_of_disease", "assessed_of_case",
+    "excluded_listed",
+    "source_assessed", "source_seen",
+)  # fmt: skip
+#: Scores against the known cases.
+_BY_CASE = (*(f"nearest_{k}" for k in KERNELS), *(f"average_{k}" for k in _AVERAGED), "ridge")
 #: Scores of a candidate, in the order of the feature rows.
 SCORES = (
     *(f"own_{s}" for s in ("observed", "excluded", *_PROFILE)),
     *(f"updated_{s}" for s in ("observed", "excluded", *_PROFILE)),
     *(f"foreign_{s}" for s in _PROFILE),
-    "own_covered", "foreign_covered", "listed_overlap", "assessed_of_disease", "assessed_of_case", "excluded_listed",
-    "source_assessed", "source_seen",
-    *(f"nearest_{k}" for k in KERNELS), *(f"average_{k}" for k in _AVERAGED), "ridge", "sex",
+    *_WIDE, *_BY_CASE, "sex",
 )  # fmt: skip
-#: All features: scores, their distance to the best on the list, what is known of the candidate, and of the case.
+_FIRST_WIDE = SCORES.index(_WIDE[0])
+_FIRST_BY_CASE = SCORES.index(_BY_CASE[0])
+#: All features: scores, their distance to the best on the list, what is known of the candidate, and of the
+#: case.
 FEATURES = (
     *SCORES, *(f"{s}_gap" for s in SCORES), *META, "has_case", "has_annotation",
     "n_observed", "n_excluded", "best_nearest", "best_cosine",
@@ -64,15 +82,6 @@ class CandidateList:
     short: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Query:
-    """One case: terms, and their places among ``columns`` (implied and excluded terms)."""
-
-    observed: np.ndarray
-    excluded: np.ndarray
-    implied: np.ndarray
-
-
 class Evidence:
     """Computes candidate lists and features against one memory."""
 
@@ -81,36 +90,55 @@ class Evidence:
         self.memory = memory
         self._closure = ontology.closure
         self._levels = ParentLevels.of(ontology)
-        self.ratios: LogRatios = log_ratios(memory.own)
         ic = memory.ic
-        self._own_unit = _TwoWay(unit_rows(scale_columns(memory.own, ic)))
-        self._foreign_unit = _TwoWay(unit_rows(scale_columns(memory.foreign, ic)))
-        self._kernels = {kernel: _TwoWay(memory.kernels[kernel]) for kernel in KERNELS}
+        ratios = log_ratios(memory.own)
+        # Without the ratios' bases: they are the same for all candidates of a case.
+        self._observed_ratio = ColumnTable(ratios.observed.T.tocsr())
+        self._excluded_ratio = ColumnTable(ratios.excluded.T.tocsr())
+        telling = ic >= _TOO_COMMON
+        own_unit = unit_rows(scale_columns(memory.own, ic))
+        self._own_unit = ColumnTable(own_unit, keep=telling)
+        self._foreign_unit = ColumnTable(unit_rows(scale_columns(memory.foreign, ic)), keep=telling)
+        self._listed, self._assessed = ColumnTable(memory.listed), ColumnTable(memory.assessed)
+        self._sources = ColumnTable(memory.source_assessed), ColumnTable(memory.source_seen)
+        self._kernels = {k: ColumnTable(memory.kernels[k]) for k in KERNELS if k != "implied"}
         self._own_length = _lengths(memory.own, ic)
         self._foreign_length = _lengths(memory.foreign, ic)
-        self._updated_length = np.maximum(np.sqrt(((memory.updated[memory.active] * ic[:, None]) ** 2).sum(0)), 1e-6)
-        self._mixing = _mixing(self._closure, ic, memory.background_updated)
-        n = memory.own.shape[0]
-        self._has_case = np.zeros(n, bool)
+        active_ic = np.zeros(len(memory.updated), np.float32)
+        active_ic[memory.active] = ic
+        active_ic[-1] = 0
+        self._updated_length = np.maximum(
+            np.sqrt(((memory.updated * active_ic[:, None]) ** 2).sum(axis=0)), 1e-6
+        )
+        self._mixing = mixing_weights(self._closure, ic, memory.background_updated)
+        self._reader = BlockReader(len(ic))
+        self._has_case = np.zeros(memory.own.shape[0], bool)
         self._has_case[memory.with_cases] = True
         self._without = np.flatnonzero(~self._has_case)
-        self._listed_terms = np.maximum(np.diff(memory.assessed.indptr), 1).astype(np.float32)
-        self._place = np.full(len(ic), -1, np.int32)
+        self._sizes = np.diff(np.append(memory.case_start, len(memory.case_position)))
+        listed_terms = np.diff(memory.assessed.indptr)
+        self._listed_terms = np.maximum(listed_terms, 1)
         self._fixed = np.concatenate(
-            [memory.meta, self._has_case[:, None], (np.diff(memory.assessed.indptr) > 0)[:, None]], axis=1
+            [memory.meta, self._has_case[:, None], (listed_terms > 0)[:, None]], axis=1
         ).astype(np.float32)
 
     def lists(self, cases: CaseSet) -> Iterator[CandidateList]:
         """Yield the candidate list of each case, in order."""
         for start in range(0, len(cases), _CHUNK):
-            yield from self._chunk(cases[start : start + _CHUNK])
+            queries = self._queries(cases[start : start + _CHUNK])
+            implied = self._implied_similarity(queries)
+            own_covered, foreign_covered = self._covered(queries)
+            for i, query in enumerate(queries):
+                by_case = self._case_scores(query, implied[:, i])
+                wide = self._wide_scores(query)
+                wide["own_covered"], wide["foreign_covered"] = own_covered[:, i], foreign_covered[:, i]
+                yield self._list(query, by_case, wide)
 
     def similar_cases(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_known): similarity to each known case, in the order of ``case_position``."""
-        vectors = self._vectors(cases)[0]
-        return 0.5 * (
-            self._kernels["implied"].dot(vectors["implied"]) + self._kernels["signed"].dot(vectors["signed"])
-        )
+        """Return (n_cases, n_known): similarity to each known case, in the order of ``case_position``."""
+        queries = self._queries(cases)
+        signed = np.stack([self._kernels["signed"].dot(*q.kernels["signed"]) for q in queries])
+        return 0.5 * (self._implied_similarity(queries).T + signed)
 
     def frequencies(self, candidates: np.ndarray) -> np.ndarray:
         """Return float32 (k, n_terms): frequency of each term, after known cases where there are some."""
@@ -119,235 +147,154 @@ class Evidence:
         place = np.searchsorted(memory.with_cases, candidates)
         for row in np.flatnonzero(self._has_case[candidates]):
             result[row] = memory.updated[memory.active, place[row]]
-        return result
+        return np.asarray(result)
 
     def term_log_ratios(self, observed: np.ndarray, excluded: np.ndarray, candidate: int) -> np.ndarray:
-        """Return float64 (n_observed + n_excluded,): what each term says for (+) or against (-) a candidate, in nats."""
-        memory = self.memory
+        """Return float64 (n_observed + n_excluded,): what each term says for or against a candidate, nats."""
         frequency = self.frequencies(np.array([candidate]))[0]
-        explained = np.asarray(self._mixing[observed] @ frequency).ravel()
-        chance = memory.background_updated[excluded]
+        explained = []
+        for term in observed:
+            entries = slice(self._closure.indptr[term], self._closure.indptr[term + 1])
+            explained.append(self._mixing[entries] @ frequency[self._closure.indices[entries]])
+        chance = self.memory.background_updated[excluded]
         missing = np.log1p(-_TRUSTED * frequency[excluded]) - np.log1p(-_TRUSTED * chance)
-        return np.concatenate([np.log(_UNEXPLAINED + (1 - _UNEXPLAINED) * explained), missing]).astype(np.float64)
+        shown = np.log(UNEXPLAINED + (1 - UNEXPLAINED) * np.array(explained, np.float64))
+        return np.concatenate([shown, missing.astype(np.float64)])
 
-    def _vectors(self, cases: CaseSet) -> tuple[dict[str, sp.csr_matrix], sp.csr_matrix, sp.csr_matrix]:
-        """Return unit vectors by kernel, implied terms and excluded terms."""
-        implied = cases.matrix(len(self.memory.ic)) @ self._closure.astype(np.float32)
-        implied.data[:] = 1.0
-        implied.sort_indices()
-        return case_vectors(cases, implied, self.memory.case_ic), implied, excluded_terms(cases, implied)
+    def _queries(self, cases: CaseSet) -> list[Query]:
+        return [
+            Query.of(observed, excluded, sex, self._closure, self.memory)
+            for observed, excluded, sex in zip(cases.observed, cases.excluded, cases.sex, strict=True)
+        ]
 
-    def _chunk(self, cases: CaseSet) -> Iterator[CandidateList]:
-        memory = self.memory
-        vectors, implied, excluded = self._vectors(cases)
-        observed = cases.matrix(len(memory.ic))
-        nearest, average = self._case_scores(vectors)
-        ridge = self._ridge(vectors)
-        wide = self._wide_scores(observed, excluded, implied)
-        for i in range(len(cases)):
-            query = _Query(
-                observed.indices[observed.indptr[i] : observed.indptr[i + 1]],
-                excluded.indices[excluded.indptr[i] : excluded.indptr[i + 1]],
-                implied.indices[implied.indptr[i] : implied.indptr[i + 1]],
-            )
-            by_case = {f"nearest_{k}": nearest[k][i] for k in KERNELS}
-            by_case |= {f"average_{k}": average[k][i] for k in _AVERAGED} | {"ridge": ridge[i]}
-            scores = {name: values[i] for name, values in wide.items()}
-            yield self._list(query, by_case, scores, cases.sex[i])
+    def _implied_similarity(self, queries: list[Query]) -> np.ndarray:
+        """Return float32 (n_known, n_queries): cosine over implied terms; many terms, so dense columns."""
+        dense = np.zeros((len(self.memory.ic), len(queries)), np.float32)
+        for i, query in enumerate(queries):
+            terms, weights = query.kernels["implied"]
+            dense[terms, i] = weights
+        return np.asarray(self.memory.kernels["implied"] @ dense)
 
-    def _case_scores(
-        self, vectors: dict[str, sp.csr_matrix]
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return nearest and average similarity to the cases of each candidate that has some: (n_cases, W)."""
-        start = self.memory.case_start
-        sizes = np.diff(np.append(start, len(self.memory.case_position)))
-        nearest, average = {}, {}
-        for kernel, table in self._kernels.items():
-            similarity = table.dot(vectors[kernel])
-            if len(start) == 0:
-                nearest[kernel] = average[kernel] = np.zeros((similarity.shape[0], 0), np.float32)
-                continue
-            nearest[kernel] = np.maximum.reduceat(similarity, start, axis=1)
-            if kernel in _AVERAGED:
-                square = similarity * similarity
-                average[kernel] = np.sqrt(np.sqrt(np.add.reduceat(square * square, start, axis=1) / sizes))
-        return nearest, average
-
-    def _ridge(self, vectors: dict[str, sp.csr_matrix]) -> np.ndarray:
-        """Return the ridge regression's score of each candidate with cases: (n_cases, W)."""
-        active, result = self.memory.active, np.float32(0)
-        for table, kernel in zip(self.memory.ridge, RIDGE_KERNELS, strict=True):
-            query = vectors[kernel]
-            mapped = sp.csr_matrix((query.data, active[query.indices], query.indptr), (query.shape[0], len(table)))
-            result = result + mapped @ table
-        return np.asarray(result, dtype=np.float32)
-
-    def _wide_scores(
-        self, observed: sp.csr_matrix, excluded: sp.csr_matrix, implied: sp.csr_matrix
-    ) -> dict[str, np.ndarray]:
-        """Return the scores that are computed for every candidate: (n_cases, D) each."""
-        memory = self.memory
-        for_terms, against = self.ratios.score(observed, excluded)
-        weighted = unit_rows(scale_columns(implied, memory.ic))
-        above = np.zeros((len(memory.ic), observed.shape[0]), np.float32)
-        entries = implied.tocoo()
-        above[entries.col, entries.row] = memory.ic[entries.col]
+    def _covered(self, queries: list[Query]) -> tuple[np.ndarray, np.ndarray]:
+        """Return how much of each disease the case covers, own and foreign rows: (D, n_queries)."""
+        above = np.zeros((len(self.memory.ic), len(queries)), np.float32)
+        for i, query in enumerate(queries):
+            above[query.implied, i] = self.memory.ic[query.implied]
         above = self._levels.largest_above(above)
-        assessed = (observed + excluded).T.toarray()
-        shared = (memory.assessed @ assessed).T
-        n_assessed = np.maximum(assessed.sum(axis=0), 1)[:, None]
-        listed = unit_rows(scale_columns(observed, memory.ic))
-        assessed /= np.maximum(np.sqrt(assessed.sum(axis=0)), 1)
+        return np.asarray(self.memory.links @ above), np.asarray(self.memory.foreign_links @ above)
+
+    def _case_scores(self, query: Query, implied: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the scores of ``_BY_CASE``, (W,) each."""
+        start = self.memory.case_start
+        scores: dict[str, np.ndarray] = {}
+        for kernel in KERNELS:
+            similarity = implied if kernel == "implied" else self._kernels[kernel].dot(*query.kernels[kernel])
+            if len(start) == 0:
+                scores[f"nearest_{kernel}"] = scores[f"average_{kernel}"] = np.zeros(0)
+                continue
+            scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start)
+            if kernel in _AVERAGED:
+                fourth = np.square(np.square(similarity))
+                scores[f"average_{kernel}"] = np.sqrt(np.sqrt(np.add.reduceat(fourth, start) / self._sizes))
+        ridge = np.zeros(len(start), np.float32)
+        for table, kernel in zip(self.memory.ridge, RIDGE_KERNELS, strict=True):
+            terms, weights = query.kernels[kernel]
+            ridge += weights @ table[self.memory.active[terms]]
+        scores["ridge"] = ridge
+        return scores
+
+    def _wide_scores(self, query: Query) -> dict[str, np.ndarray]:
+        """Return the scores for every candidate, (D,) each, except how much of a disease is covered."""
+        ratio = self._observed_ratio.dot(query.observed) + self._excluded_ratio.dot(query.excluded)
+        shared = self._assessed.dot(query.assessed[0])
+        sources = (
+            self._best_source(self._sources[0].dot(*query.assessed)),
+            self._best_source(self._sources[1].dot(*query.observed_ic)),
+        )
         return {
-            "ratio": for_terms + against,
-            "cosine": self._own_unit.dot(weighted),
-            "foreign_cosine": self._foreign_unit.dot(weighted),
-            "own_covered": (memory.links @ above).T,
-            "foreign_covered": (memory.foreign_links @ above).T,
-            "listed_overlap": (memory.listed @ listed.T.toarray()).T,
+            "ratio": ratio,
+            "cosine": self._own_unit.dot(*query.implied_ic),
+            "foreign_cosine": self._foreign_unit.dot(*query.implied_ic),
+            "listed_overlap": self._listed.dot(*query.observed_ic),
             "assessed_of_disease": shared / self._listed_terms,
-            "assessed_of_case": shared / n_assessed,
-            "excluded_listed": (memory.assessed @ excluded.T.toarray()).T
-            / np.maximum(np.diff(excluded.indptr), 1)[:, None],
-            "source_assessed": self._best_source(memory.source_assessed @ assessed),
-            "source_seen": self._best_source(memory.source_seen @ listed.T.toarray()),
+            "assessed_of_case": shared / max(len(query.assessed[0]), 1),
+            "excluded_listed": self._assessed.dot(query.excluded) / max(len(query.excluded), 1),
+            "source_assessed": sources[0],
+            "source_seen": sources[1],
         }
 
     def _best_source(self, similarity: np.ndarray) -> np.ndarray:
-        """Return the best similarity over the sources of each candidate: (R, n_cases) to (n_cases, D)."""
+        """Return the best similarity over the sources of each candidate: (R,) to (D,)."""
         memory = self.memory
-        result = np.zeros((similarity.shape[1], memory.own.shape[0]), np.float32)
+        result = np.zeros(memory.own.shape[0])
         if len(memory.source_start):
-            result[:, memory.source_candidate] = np.maximum.reduceat(similarity, memory.source_start, axis=0).T
+            result[memory.source_candidate] = np.maximum.reduceat(similarity, memory.source_start)
         return result
 
     def _list(
-        self, query: _Query, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray], sex: str
+        self, query: Query, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
     ) -> CandidateList:
         """Choose the candidates of one case and compute their features."""
         memory = self.memory
-        position = _best(
-            2 * _standard(by_case["nearest_implied"]) + 1.5 * _standard(by_case["ridge"])
-            + _standard(by_case["nearest_signed"]) + 0.5 * _standard(wide["ratio"][memory.with_cases]),
-            LIST_WITH,
-        )  # fmt: skip
-        total = _standard(wide["ratio"]) + 2 * (_standard(wide["cosine"]) + _standard(wide["own_covered"]))
-        total += _standard(wide["foreign_cosine"]) + _standard(wide["foreign_covered"])
-        half = LIST_WITHOUT // 2
-        quarter = half // 3
-        parts = [
-            _best(total[self._without], half),
-            _best(wide["ratio"][self._without], quarter),
-            _best((wide["foreign_cosine"] + wide["foreign_covered"])[self._without], quarter),
-            _best((wide["source_assessed"] + wide["source_seen"])[self._without], quarter),
-        ]
-        without = self._without[np.unique(np.concatenate(parts))]
+        position, without, short = self._choose(by_case, wide)
+        n = len(position)
         chosen = np.concatenate([memory.with_cases[position], without]).astype(np.int32)
-
-        columns = np.concatenate([query.implied, np.setdiff1d(query.excluded, query.implied)])
-        own = self._block(memory.own, chosen, columns)
-        foreign = self._block(memory.foreign, chosen, columns)
+        columns = np.concatenate([query.implied, query.excluded])
+        own = self._reader.read(memory.own, chosen, columns)
+        foreign = self._reader.read(memory.foreign, chosen, columns)
         updated = own.copy()
-        updated[:, : len(position)] = memory.updated[memory.active[columns]][:, position]
+        updated[:, :n] = memory.updated[memory.active[columns]][:, position]
         lengths = self._own_length[chosen]
         updated_lengths = lengths.copy()
-        updated_lengths[: len(position)] = self._updated_length[position]
-
+        updated_lengths[:n] = self._updated_length[position]
+        against = ProfileScores(query, columns, self._reader, memory.ic, self._closure, self._mixing)
         scores = np.zeros((len(SCORES), len(chosen)), np.float32)
-        profile_scores = _ProfileScores(self, query, columns)
-        scores[0:5] = profile_scores.full(own, lengths, memory.background)
-        scores[5:10] = profile_scores.full(updated, updated_lengths, memory.background_updated)
-        scores[10:13] = profile_scores.similarity(foreign, self._foreign_length[chosen])
-        for row, name in enumerate(SCORES[13:21], start=13):
+        scores[0:5] = against.full(own, lengths, memory.background)
+        scores[5:10] = against.full(updated, updated_lengths, memory.background_updated)
+        scores[10:13] = against.similarity(foreign, self._foreign_length[chosen])
+        for row, name in enumerate(_WIDE, start=_FIRST_WIDE):
             scores[row] = wide[name][chosen]
-        for row, name in enumerate(SCORES[21:-1], start=21):
-            scores[row, : len(position)] = by_case[name][position]
-        if sex != "unknown":
+        for row, name in enumerate(_BY_CASE, start=_FIRST_BY_CASE):
+            scores[row, :n] = by_case[name][position]
+        if query.sex != "unknown":
             seen = memory.sexes[chosen]
-            scores[-1] = np.log((seen[:, int(sex == "M")] + 2) / (seen.sum(axis=1) + 4) / 0.5)
-        return CandidateList(chosen, self._rows(scores, chosen, query), total)
+            scores[-1] = np.log((seen[:, int(query.sex == "M")] + 2) / (seen.sum(axis=1) + 4) / 0.5)
+        return CandidateList(chosen, self._rows(scores, chosen, query), short)
 
-    def _rows(self, scores: np.ndarray, chosen: np.ndarray, query: _Query) -> np.ndarray:
-        """Return the feature rows from scores (len(SCORES), k)."""
-        best = scores.max(axis=1, keepdims=True)
-        case = np.array(
-            [
-                np.log1p(len(query.observed)), np.log1p(len(query.excluded)),
-                best[SCORES.index("nearest_implied"), 0], best[SCORES.index("own_cosine"), 0],
-            ],
-            np.float32,
+    def _choose(
+        self, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return positions among candidates with cases, candidates without, and the short score of all."""
+        position = _best(
+            2 * _standard(by_case["nearest_implied"]) + 1.5 * _standard(by_case["ridge"])
+            + _standard(by_case["nearest_signed"]) + 0.5 * _standard(wide["ratio"][self.memory.with_cases]),
+            LIST_WITH,
         )  # fmt: skip
-        return np.concatenate(
-            [scores.T, (scores - best).T, self._fixed[chosen], np.broadcast_to(case, (len(chosen), 4))], axis=1
-        ).astype(np.float32)
+        short = _standard(wide["ratio"]) + 2 * (_standard(wide["cosine"]) + _standard(wide["own_covered"]))
+        short += _standard(wide["foreign_cosine"]) + _standard(wide["foreign_covered"])
+        half, sixth = LIST_WITHOUT // 2, LIST_WITHOUT // 6
+        foreign, source = (
+            wide["foreign_cosine"] + wide["foreign_covered"],
+            wide["source_assessed"] + wide["source_seen"],
+        )
+        parts = [
+            _best(score[self._without], k)
+            for score, k in ((short, half), (wide["ratio"], sixth), (foreign, sixth), (source, sixth))
+        ]
+        return position, self._without[np.unique(np.concatenate(parts))], short
 
-    def _block(self, profiles: sp.csr_matrix, chosen: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return profiles of the chosen candidates at the given terms, float32 (len(columns), len(chosen))."""
-        self._place[columns] = np.arange(len(columns))
-        positions, owner = gather(profiles.indptr, chosen)
-        place = self._place[profiles.indices[positions]]
-        hit = place >= 0
-        block = np.zeros((len(columns), len(chosen)), np.float32)
-        block[place[hit], owner[hit]] = profiles.data[positions[hit]]
-        self._place[columns] = -1
-        return block
-
-
-class _ProfileScores:
-    """Scores of one case against blocks of profiles."""
-
-    def __init__(self, evidence: Evidence, query: _Query, columns: np.ndarray) -> None:
-        memory = evidence.memory
-        place = evidence._place
-        place[columns] = np.arange(len(columns))
-        self._observed, self._excluded = place[query.observed], place[query.excluded]
-        closure, mixing = evidence._closure, evidence._mixing
-        positions, _ = gather(closure.indptr, query.observed)
-        self._implied = place[closure.indices[positions]]
-        lengths = np.diff(closure.indptr)[query.observed]
-        self._starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        self._mix = np.zeros((len(query.observed), len(columns)), np.float32)
-        self._mix[np.repeat(np.arange(len(lengths)), lengths), self._implied] = mixing.data[positions]
-        place[columns] = -1
-        self._columns = columns
-        self._ic = memory.ic[columns]
-        weight = memory.ic[query.observed].sum()
-        self._weight = max(float(weight), 1e-6)
-        square = np.zeros(len(columns), np.float32)
-        implied = memory.ic[query.implied]
-        square[: len(implied)] = implied**2 / max(float(np.sqrt((implied**2).sum())), 1e-6)
-        self._square = square
-
-    def similarity(self, block: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Return cosine, best match and mixture: (3, k)."""
-        cosine = (self._square @ block) / lengths
-        informative = np.sqrt(block)
-        informative *= self._ic[:, None]
-        best = np.maximum.reduceat(informative[self._implied], self._starts, axis=0).sum(axis=0) / self._weight
-        mixture = np.log(_UNEXPLAINED + self._mix @ block).sum(axis=0)
-        return np.stack([cosine, best, mixture])
-
-    def full(self, block: np.ndarray, lengths: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """Return log ratios of observed and of excluded terms before the similarities: (5, k)."""
-        base = background[self._columns][:, None]
-        share, chance = block[self._observed], base[self._observed]
-        observed = np.log(_EXPLAINED * share + (1 - _EXPLAINED) * chance + _FLOOR) - np.log(chance + _FLOOR)
-        share, chance = block[self._excluded], base[self._excluded]
-        excluded = np.log1p(-_TRUSTED * share) - np.log1p(-_TRUSTED * chance)
-        return np.concatenate([observed.sum(0)[None], excluded.sum(0)[None], self.similarity(block, lengths)])
-
-
-class _TwoWay:
-    """A matrix that is multiplied from the cheaper side."""
-
-    def __init__(self, rows: sp.csr_matrix) -> None:
-        self._rows, self._columns = rows, rows.T.tocsr()
-
-    def dot(self, query: sp.csr_matrix) -> np.ndarray:
-        """Return float32 (n_queries, n_rows)."""
-        if query.shape[0] <= _FEW:
-            return (query @ self._columns).toarray()
-        return np.ascontiguousarray((self._rows @ query.T.toarray()).T)
+    def _rows(self, scores: np.ndarray, chosen: np.ndarray, query: Query) -> np.ndarray:
+        """Return the feature rows from scores (len(SCORES), k)."""
+        n, best = len(SCORES), scores.max(axis=1, initial=-np.inf)
+        rows = np.empty((scores.shape[1], len(FEATURES)), np.float32)
+        rows[:, :n] = scores.T
+        rows[:, n : 2 * n] = (scores - best[:, None]).T
+        rows[:, 2 * n : -4] = self._fixed[chosen]
+        rows[:, -4:] = (
+            np.log1p(len(query.observed)), np.log1p(len(query.excluded)),
+            best[SCORES.index("nearest_implied")], best[SCORES.index("own_cosine")],
+        )  # fmt: skip
+        return rows
 
 
 def _best(values: np.ndarray, k: int) -> np.ndarray:
@@ -356,19 +303,14 @@ def _best(values: np.ndarray, k: int) -> np.ndarray:
 
 
 def _standard(values: np.ndarray) -> np.ndarray:
-    return (values - values.mean()) / (values.std() + 1e-6) if len(values) else values
+    """Return the values over their standard deviation; a common shift does not matter for an order."""
+    n = max(len(values), 1)
+    mean = values.sum() / n
+    return values * (1 / (np.sqrt(max(values @ values / n - mean * mean, 0.0)) + 1e-6))
 
 
 def _lengths(profiles: sp.csr_matrix, ic: np.ndarray) -> np.ndarray:
     """Return the length of each information-weighted row, at least 1e-6."""
     weighted = scale_columns(profiles, ic)
-    return np.maximum(np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel()), 1e-6).astype(np.float32)
-
-
-def _mixing(closure: sp.csr_matrix, ic: np.ndarray, background: np.ndarray) -> sp.csr_matrix:
-    """Return for each term how its ancestors explain it: nearness in information content over background frequency."""
-    term = np.repeat(np.arange(len(ic)), np.diff(closure.indptr))
-    near = np.exp(ic[closure.indices] - ic[term])
-    total = np.add.reduceat(near, closure.indptr[:-1])
-    values = near / total[term] / (background[closure.indices] + 1e-4)
-    return sp.csr_matrix((values.astype(np.float32), closure.indices, closure.indptr), shape=closure.shape)
+    square = np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel()
+    return np.maximum(np.sqrt(square), 1e-6).astype(np.float32)

@@ -1,10 +1,14 @@
-"""The case memory of the rare-disease ranker: everything that annotations and known cases say, ready for scoring.
+"""The case memory of the rare-disease ranker: everything that annotations and known cases say, ready for
+scoring.
 
-What belongs here: ``CaseMemory``, fitted by counting and one linear solve from ``RareKnowledge`` and cases. It holds
-no learned weight of the ranker, so that it can be refitted on more cases, or without some publications, in seconds.
-What does not: the evidence of a new case (``rare_evidence``). It is on the serving path: numpy and scipy only.
+What belongs here: ``CaseMemory``, fitted by counting and one linear solve from ``RareKnowledge`` and cases.
+It holds no learned weight of the ranker, so that it can be refitted on more cases, or without some
+publications, in seconds.
+What does not: the evidence of a new case (``rare_evidence``). It is on the serving path: numpy and scipy
+only.
 
-Sources: information content after Resnik (1995); kernel ridge regression onto diseases after Saunders et al. (1998).
+Sources: information content after Resnik (1995); kernel ridge regression onto diseases after Saunders et
+al. (1998).
 """
 
 from __future__ import annotations
@@ -18,23 +22,28 @@ import scipy.linalg as sl
 import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare import RareKnowledge, count_cases, update_with_cases
+from medassets.features.rare import RareKnowledge
 from medassets.features.rare_arrays import load_array, save_array, scale_columns, unit_rows
+from medassets.features.rare_ratios import count_cases, update_with_cases
 
-#: Ways to compare two cases: terms implied by the observed ones, observed, assessed (observed or excluded), signed
+#: Ways to compare two cases: terms implied by the observed ones, observed, assessed (observed or excluded),
+#: signed
 #: (observed for, excluded against) and excluded terms.
 KERNELS = ("implied", "observed", "assessed", "signed", "excluded")
 #: Weight of the kernels that the ridge regression sums.
 RIDGE_KERNELS = {"implied": 1.0, "observed": 0.5, "assessed": 0.5}
-#: What is known about a candidate, each on a log scale except ``counted`` (share of rows counted in patients).
+#: What is known about a candidate, each on a log scale except ``counted`` (share of rows counted in
+#: patients).
 META = ("shots", "publications", "rows", "references", "counted", "foreign_rows", "excluded_per_case")
 _RIDGE = 0.3
-_AGAINST = 0.6
+#: What an excluded term weighs against an observed one in the signed kernel.
+AGAINST = 0.6
 
 
 @dataclass(frozen=True, eq=False)
 class CaseMemory:
-    """What is known, as arrays. D candidates, T terms, N known cases, W candidates with a case, A active terms.
+    """What is known, as arrays. D candidates, T terms, N known cases, W candidates with a case, A active
+    terms.
 
     Attributes:
         ic: (T,) information content over annotated diseases, nats.
@@ -181,7 +190,7 @@ def case_vectors(cases: CaseSet, implied: sp.csr_matrix, case_ic: np.ndarray) ->
         "implied": scale_columns(implied, case_ic),
         "observed": scale_columns(observed, case_ic),
         "assessed": (observed + excluded).tocsr(),
-        "signed": (observed - _AGAINST * excluded).tocsr(),
+        "signed": (observed - AGAINST * excluded).tocsr(),
         "excluded": excluded,
     }
     return {kernel: unit_rows(vectors[kernel].astype(np.float32)) for kernel in KERNELS}
@@ -265,7 +274,9 @@ def _meta(knowledge: RareKnowledge, cases: CaseSet, label: np.ndarray, absent: s
 def _sexes(cases: CaseSet, label: np.ndarray, n: int) -> np.ndarray:
     """Return float32 (n_candidates, 2): known female and male cases."""
     sex = np.array(cases.sex)
-    return np.stack([np.bincount(label[sex == s], minlength=n) for s in ("F", "M")], axis=1).astype(np.float32)
+    return np.stack([np.bincount(label[sex == s], minlength=n) for s in ("F", "M")], axis=1).astype(
+        np.float32
+    )
 
 
 def _ridge_weights(

@@ -1,8 +1,8 @@
 """The rare-disease ranker as it is used: knowledge, known cases, their memory, and the learned heads.
 
 What belongs here: scoring, calibrated answers, renewal of the memory. What does not: learning the heads
-(``learners.rare.ranker``) and the words of an answer (``serving.rare``). It is on the serving path: numpy, scipy and
-pyarrow only.
+(``learners.rare.ranker``) and the words of an answer (``serving.rare``). It is on the serving path: numpy,
+scipy and pyarrow only.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from medassets.features.rare_store import load_cases, load_knowledge, save_cases
 
 #: Candidates outside a case's list stand this far below those on it, in the order of the short score.
 _UNLISTED = -1000.0
+_TOGETHER = 16
 _HAS_CASE = FEATURES.index("has_case")
 
 
@@ -99,8 +101,7 @@ class RareModel:
             KeyError: no head was learned under ``protocol``.
         """
         head = self.heads[protocol]
-        for listed in self.evidence.lists(cases):
-            logits = head.network.logits(listed.features)
+        for listed, logits in self._with_logits(self.evidence.lists(cases), head.network):
             has_case = listed.features[:, _HAS_CASE] > 0.5
             description = case_description(listed.features, FEATURES)
             probabilities, unknown = head.calibration.probabilities(logits, has_case, description)
@@ -108,6 +109,16 @@ class RareModel:
             order = np.lexsort((listed.candidates, -scores))
             listed = CandidateList(listed.candidates[order], listed.features[order], listed.short)
             yield Ranking(listed.candidates, scores[order], probabilities[order], unknown, listed)
+
+    @staticmethod
+    def _with_logits(
+        lists: Iterator[CandidateList], network: RankNetwork
+    ) -> Iterator[tuple[CandidateList, np.ndarray]]:
+        """Yield each list with its logits; the network reads several lists at once."""
+        while batch := list(islice(lists, _TOGETHER)):
+            logits = network.logits(np.concatenate([listed.features for listed in batch]))
+            ends = np.cumsum([len(listed.candidates) for listed in batch])
+            yield from zip(batch, np.split(logits, ends[:-1]), strict=True)
 
     def score(self, cases: CaseSet, protocol: str = "clean") -> np.ndarray:
         """Return float32 (n_cases, n_candidates); higher is more probable.
@@ -149,7 +160,9 @@ class RareModel:
             if case_id in known:
                 raise ValueError(f"case {case_id} is known already")
             if label < 0:
-                raise ValueError(f"case {case_id}: its diagnosis is not among the {len(self.knowledge)} candidates")
+                raise ValueError(
+                    f"case {case_id}: its diagnosis is not among the {len(self.knowledge)} candidates"
+                )
         together = self.cases.concatenate(cases)
         memory = CaseMemory.fit(self.knowledge, together)
         return RareModel(self.knowledge, together, memory, self.heads, self.revision + 1)
@@ -173,7 +186,9 @@ class RareModel:
         """
         meta = json.loads((directory / "rare.json").read_text(encoding="utf-8"))
         if tuple(meta["features"]) != FEATURES:
-            raise ValueError(f"{directory}: learned on features that this version of the software does not compute")
+            raise ValueError(
+                f"{directory}: learned on features that this version of the software does not compute"
+            )
         heads = {p: Head.load(directory / f"head_{p}") for p in meta["protocols"]}
         return cls(
             load_knowledge(directory / "knowledge"), load_cases(directory / "cases"),

@@ -3,9 +3,9 @@
 What belongs here: the forward pass and the calibrated probabilities. What does not: how they were learned
 (``learners.rare``). It is on the serving path: numpy only.
 
-Sources: listwise softmax after ListNet (Cao et al., ICML 2007); temperature scaling after Guo et al. (ICML 2017), here
-one temperature for diseases with known cases and one for those without, against generalized zero-shot bias (Chao et
-al., ECCV 2016).
+Sources: listwise softmax after ListNet (Cao et al., ICML 2007); temperature scaling after Guo et al. (ICML
+2017), here one temperature for diseases with known cases and one for those without, against generalized
+zero-shot bias (Chao et al., ECCV 2016).
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ class RankNetwork:
         """
         if features.shape[1] != len(self.mean):
             raise ValueError(f"{features.shape[1]} features, but the network was learned on {len(self.mean)}")
-        x = np.clip((features - self.mean) / self.scale, -_CLIP, _CLIP).astype(np.float32)
+        x = features - self.mean
+        x /= self.scale
+        np.clip(x, -_CLIP, _CLIP, out=x)
         total = x @ self.skip.sum(axis=0)
         for w1, b1, w2, b2, w3 in zip(self.w1, self.b1, self.w2, self.b2, self.w3, strict=True):
             total += _silu(_silu(x @ w1 + b1) @ w2 + b2) @ w3
@@ -118,10 +120,14 @@ def case_description(features: np.ndarray, names: tuple[str, ...]) -> np.ndarray
         features: feature rows of one case's list.
         names: names of the features.
     """
-    values = features[0, [names.index(n) for n in ("n_observed", "n_excluded", "best_nearest", "best_cosine")]]
+    values = features[
+        0, [names.index(n) for n in ("n_observed", "n_excluded", "best_nearest", "best_cosine")]
+    ]
     covered = features[:, names.index("own_covered")].max()
     return np.concatenate([[1.0], values, [covered]])
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x / (1 + np.exp(-np.clip(x, -60, 60))), dtype=np.float32)
+    gate = np.exp(-np.maximum(x, -60))
+    gate += 1
+    return np.asarray(np.divide(x, gate, out=gate))

@@ -1,6 +1,7 @@
 """Rare-disease knowledge and cases as files of the serving bundle, and back.
 
-What belongs here: Parquet and ``.npy`` forms of ``RareKnowledge`` and ``CaseSet``. What does not: what is in them. It is
+What belongs here: Parquet and ``.npy`` forms of ``RareKnowledge`` and ``CaseSet``. What does not: what is
+in them. It is
 on the serving path: numpy and pyarrow only. The same content gives the same bytes.
 """
 
@@ -81,7 +82,8 @@ def load_cases(directory: Path) -> CaseSet:
     return CaseSet(
         rows["case_id"], rows["disease_id"],
         [np.array(x, np.int32) for x in rows["observed"]], [np.array(x, np.int32) for x in rows["excluded"]],
-        np.array(rows["age_days"], np.float64), rows["sex"], [tuple(p) for p in rows["pmids"]], rows["origin"],
+        np.array(rows["age_days"], np.float64), rows["sex"],
+        [tuple(p) for p in rows["pmids"]], rows["origin"],
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """The rare-disease part of the bundle: a ranked, explained and calibrated answer for one patient.
 
-What belongs here: turning a request into an answer with reasons, similar published patients, and what to look for next.
-What does not: scoring (``features.rare_model``), which training shares, and HTTP. Decision support: the answer ranks
-and explains, it does not diagnose.
+What belongs here: turning a request into an answer with reasons, similar published patients, and what to
+look for next.
+What does not: scoring (``features.rare_model``), which training shares, and HTTP. Decision support: the
+answer ranks and explains, it does not diagnose.
 
-Sources: pre-test and post-test probability after LIRICAL (Robinson et al., AJHG 2020); abstention and the probability
-that no known disease is the cause are calibrated on held-out publications (``features.rare_network``).
+Sources: pre-test and post-test probability after LIRICAL (Robinson et al., AJHG 2020); abstention and the
+probability that no known disease is the cause are calibrated on held-out publications
+(``features.rare_network``).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare_model import RareModel, Ranking
+from medassets.features.rare_model import Ranking, RareModel
 from medassets.serving.rare_explain import discriminating_phenotypes, term_evidence
 
 #: Probability of the first candidate from which the answer is called high, and moderate.
@@ -99,7 +101,7 @@ class RarePredictor:
         return self.model.score(cases, self.protocol)
 
     def without_publications(self, pmids: Collection[str]) -> RarePredictor:
-        """Return the predictor as it was before these publications: no case and no annotation row of theirs."""
+        """Return the predictor before these publications: no case and no annotation row of theirs."""
         return RarePredictor(self.model.without_publications(pmids), "clean")
 
     def as_published(self, pmids: Collection[str]) -> RarePredictor:
@@ -109,11 +111,13 @@ class RarePredictor:
             KeyError: the bundle has no head learned under that protocol.
         """
         if "published" not in self.model.heads:
-            raise KeyError("the bundle holds no head for annotations as published: run the ranker with both protocols")
+            raise KeyError(
+                "the bundle holds no head for annotations as published: run the ranker with both protocols"
+            )
         return RarePredictor(self.model.without_publications(pmids, annotations=False), "published")
 
     def add_cases(self, cases: CaseSet) -> RarePredictor:
-        """Return the next revision, which also knows these confirmed cases (seconds, nothing learned again)."""
+        """Return the next revision, which also knows these cases (seconds, nothing learned again)."""
         return RarePredictor(self.model.add_cases(cases), self.protocol)
 
     def rank(
@@ -157,7 +161,9 @@ class RarePredictor:
             "look_for_next": discriminating_phenotypes(self.model, case, ranking, _NEXT),
             "unknown_probability": ranking.unknown,
             "abstain": abstain,
-            "reason": f"not among the diseases that I know, with probability {ranking.unknown:.2f}" if abstain else None,
+            "reason": f"not among the diseases that I know, with probability {ranking.unknown:.2f}"
+            if abstain
+            else None,
             "confidence": "low" if abstain or first < MODERATE else ("high" if first >= HIGH else "moderate"),
         }
 

@@ -1,10 +1,11 @@
 """Reasons of a rare-disease answer: what each finding says, and which finding to look for next.
 
-What belongs here: likelihood ratios a term and candidate, expected information gain. What does not: the ranking itself,
-which weighs more than these ratios (known cases, similarity, what was looked for): their sum is a reason, not the score.
+What belongs here: likelihood ratios a term and candidate, expected information gain. What does not: the
+ranking itself, which weighs more than these ratios (known cases, similarity, what was looked for): their
+sum is a reason, not the score.
 
-Sources: likelihood ratios after LIRICAL (Robinson et al., AJHG 2020); a term that a disease does not list is explained
-by the ancestors that it does list. Expected information gain after Lindley (1956).
+Sources: likelihood ratios after LIRICAL (Robinson et al., AJHG 2020); a term that a disease does not list
+is explained by the ancestors that it does list. Expected information gain after Lindley (1956).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare_model import RareModel, Ranking
+from medassets.features.rare_model import Ranking, RareModel
 
 _TOP = 10
 _SURE = 0.02
@@ -49,12 +50,14 @@ def term_evidence(model: RareModel, case: CaseSet, candidate: int) -> list[dict[
     return sorted(rows, key=lambda row: (-abs(row["log_ratio"]), row["hpo_id"]))
 
 
-def discriminating_phenotypes(model: RareModel, case: CaseSet, ranking: Ranking, n: int) -> list[dict[str, Any]]:
+def discriminating_phenotypes(
+    model: RareModel, case: CaseSet, ranking: Ranking, n: int
+) -> list[dict[str, Any]]:
     """Return the phenotypes whose presence or absence would tell the leading candidates apart best.
 
-    The gain is the expected drop in entropy over the leading candidates, in bits, when a term is looked for. Terms that
-    the case already answers (observed or implied, excluded or below an excluded one) are left out, and so are relatives
-    of a term already chosen.
+    The gain is the expected drop in entropy over the leading candidates, in bits, when a term is looked
+    for. Terms that the case already answers (observed or implied, excluded or below an excluded one) are
+    left out, and so are relatives of a term already chosen.
 
     Args:
         model: the ranker.

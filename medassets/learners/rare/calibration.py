@@ -1,7 +1,7 @@
 """Fitting the calibration of the ranker on held-out episodes.
 
-What belongs here: choosing temperatures, offsets and the weight of "none that I know" by likelihood. What does not:
-applying them (``features.rare_network``). Only episodes of the training part are read.
+What belongs here: choosing temperatures, offsets and the weight of "none that I know" by likelihood. What
+does not: applying them (``features.rare_network``). Only episodes of the training part are read.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def describe(episodes: Episodes) -> np.ndarray:
 def fit_calibration(episodes: Episodes, logits: np.ndarray) -> Calibration:
     """Choose the calibration that makes the true answers most likely.
 
-    The true answer of an episode whose disease is not on the list is "none that I know". Episodes count by their
-    weight, so that one publication with hundreds of cases does not set the scale.
+    The true answer of an episode whose disease is not on the list is "none that I know". Episodes count by
+    their weight, so that one publication with hundreds of cases does not set the scale.
 
     Args:
         episodes: held-out episodes.

@@ -1,7 +1,8 @@
 """The plainest rare-disease method: likelihood ratios of phenotypes, with or without known cases.
 
-What belongs here: one class that fits, scores, explains, saves. What does not: the arithmetic (``features.rare``) and
-any learned weight. Follows LIRICAL (Robinson et al., AJHG 2020) in naming pre-test and post-test probability.
+What belongs here: one class that fits, scores, explains, saves. What does not: the arithmetic
+(``features.rare``) and any learned weight. Follows LIRICAL (Robinson et al., AJHG 2020) in naming pre-test
+and post-test probability.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare import LogRatios, RareKnowledge, count_cases, log_ratios, update_with_cases
+from medassets.features.rare import RareKnowledge
+from medassets.features.rare_arrays import load_array, save_array
+from medassets.features.rare_ratios import LogRatios, count_cases, log_ratios, update_with_cases
 
 _CHUNK = 256
+_TABLES = ("observed", "observed_base", "excluded", "excluded_base")
 
 
 @dataclass(frozen=True)
 class TermEvidence:
-    """What one term says about one candidate: ``log_ratio`` above 0 speaks for it, below 0 against it (nats)."""
+    """What one term says about one candidate: ``log_ratio`` above 0 speaks for it (nats)."""
 
     hpo_id: str
     label: str
@@ -49,7 +52,13 @@ class RareLikelihood:
     @property
     def metadata(self) -> dict[str, Any]:
         """Parameters of the fitted model, for the registry."""
-        return {"params": {"use_cases": self.use_cases, "n_candidates": len(self.candidates), "n_cases": self._n_cases}}
+        return {
+            "params": {
+                "use_cases": self.use_cases,
+                "n_candidates": len(self.candidates),
+                "n_cases": self._n_cases,
+            }
+        }
 
     def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> RareLikelihood:
         """Take over the annotated frequencies, updated by the known cases."""
@@ -63,7 +72,8 @@ class RareLikelihood:
         return self
 
     def score(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_candidates): log likelihood ratio of the findings, disease against background.
+        """Return float32 (n_cases, n_candidates): log likelihood ratio of the findings, disease against
+        background.
 
         Raises:
             RuntimeError: not fitted.
@@ -77,7 +87,9 @@ class RareLikelihood:
             result[start : start + len(part)] = observed + excluded
         return result
 
-    def explain(self, cases: CaseSet, case: int, candidate: str, terms: list[str], names: list[str]) -> list[TermEvidence]:
+    def explain(
+        self, cases: CaseSet, case: int, candidate: str, terms: list[str], names: list[str]
+    ) -> list[TermEvidence]:
         """Return what each finding of one case says about one candidate, strongest first.
 
         Args:
@@ -97,17 +109,17 @@ class RareLikelihood:
         evidence = []
         for excluded, indices in ((False, cases.observed[case]), (True, cases.excluded[case])):
             values = ratios.of_candidate(indices, column, excluded=excluded)
-            evidence += [TermEvidence(terms[t], names[t], excluded, float(v)) for t, v in zip(indices, values, strict=True)]
+            evidence += [
+                TermEvidence(terms[t], names[t], excluded, float(v))
+                for t, v in zip(indices, values, strict=True)
+            ]
         return sorted(evidence, key=lambda e: (-abs(e.log_ratio), e.hpo_id))
 
     def save(self, directory: Path) -> None:
-        """Write the tables as ``likelihood.npz`` and the rest as ``likelihood.json``."""
+        """Write each table as files of its own and the rest as ``likelihood.json``."""
         ratios = self._fitted()
-        directory.mkdir(parents=True, exist_ok=True)
-        arrays = {"observed_base": ratios.observed_base, "excluded_base": ratios.excluded_base}
-        for key, table in (("observed", ratios.observed), ("excluded", ratios.excluded)):
-            arrays |= {f"{key}_data": table.data, f"{key}_indices": table.indices, f"{key}_indptr": table.indptr}
-        np.savez(directory / "likelihood.npz", **arrays)
+        for name in _TABLES:
+            save_array(directory, name, getattr(ratios, name))
         meta = {"use_cases": self.use_cases, "n_cases": self._n_cases, "candidates": self.candidates}
         (directory / "likelihood.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
@@ -117,17 +129,7 @@ class RareLikelihood:
         meta = json.loads((directory / "likelihood.json").read_text(encoding="utf-8"))
         model = cls(use_cases=meta["use_cases"])
         model.candidates, model._n_cases = meta["candidates"], meta["n_cases"]
-        with np.load(directory / "likelihood.npz") as stored:
-            shape = (len(stored["observed_base"]), len(model.candidates))
-
-            def table(key: str) -> sp.csr_matrix:
-                return sp.csr_matrix(
-                    (stored[f"{key}_data"], stored[f"{key}_indices"], stored[f"{key}_indptr"]), shape=shape
-                )
-
-            model._ratios = LogRatios(
-                table("observed"), stored["observed_base"], table("excluded"), stored["excluded_base"]
-            )
+        model._ratios = LogRatios(**{name: load_array(directory, name) for name in _TABLES})
         return model
 
     def _fitted(self) -> LogRatios:

@@ -1,7 +1,8 @@
 """Learning the rank network: softmax over each case's list, on episodes.
 
-What belongs here: the training loop (PyTorch). What does not: the features (``features.rare_evidence``), which cases
-are held out (``ranker_episodes``), and the forward pass that is served (``features.rare_network``).
+What belongs here: the training loop (PyTorch). What does not: the features (``features.rare_evidence``),
+which cases are held out (``ranker_episodes``), and the forward pass that is served
+(``features.rare_network``).
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def train_network(episodes: Episodes, config: ListwiseConfig, seed: int) -> Rank
     weight = episodes.weight[usable] * np.where(episodes.zero_shot[usable], config.zero_shot_weight, 1.0)
     weight = weight / weight.mean()
     model = _module(len(mean), config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
     batch = min(config.batch, len(usable))
     steps = config.epochs * (len(usable) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

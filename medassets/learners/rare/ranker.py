@@ -1,17 +1,17 @@
 """The rare-disease ranker: one calibrated score over all methods, learned on held-out publications.
 
-What belongs here: what is learned, from which episodes, with which settings. What does not: the features and the
-forward pass (``features.rare_*``), which serving shares.
+What belongs here: what is learned, from which episodes, with which settings. What does not: the features
+and the forward pass (``features.rare_*``), which serving shares.
 
-Nothing is chosen on test cases: networks learn on episodes of the training part (``ranker_episodes``), each episode is
-scored by the network that did not learn on its fold, and the calibration is fitted on those scores. The networks of all
-folds together are the served ensemble.
+Nothing is chosen on test cases: networks learn on episodes of the training part (``ranker_episodes``), each
+episode is scored by the network that did not learn on its fold, and the calibration is fitted on those
+scores. The networks of all folds together are the served ensemble.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,8 @@ class RankerConfig:
 
     Attributes:
         profile: ``full``, or ``quick`` for CI and first runs (fewer folds and epochs, a smaller network).
-        protocols: heads to learn. ``clean`` answers users; ``published`` is only for figures as other papers give them.
+        protocols: heads to learn. ``clean`` answers users; ``published`` is only for figures as other
+            papers give them.
         n_folds: folds of publication groups.
         listwise: settings of each network.
         seed: of folds and networks.
@@ -41,7 +42,7 @@ class RankerConfig:
     profile: Literal["quick", "full"] = "full"
     protocols: tuple[Protocol, ...] = ("clean", "published")
     n_folds: int = 5
-    listwise: ListwiseConfig = ListwiseConfig()
+    listwise: ListwiseConfig = field(default_factory=ListwiseConfig)
     seed: int = 0
 
     @classmethod
@@ -98,7 +99,7 @@ class RareRanker:
         Raises:
             ValueError: too few publication groups for the folds, or no episode with its disease on the list.
         """
-        heads = {}
+        heads: dict[str, Head] = {}
         for protocol in self.config.protocols:
             episodes = make_episodes(
                 knowledge, cases, protocol, n_folds=self.config.n_folds, seed=self.config.seed
@@ -157,8 +158,8 @@ def learn_head(episodes: Episodes, config: ListwiseConfig, seed: int) -> tuple[H
     """Learn one network a fold and calibrate on the folds left out.
 
     Returns:
-        The head (all networks as one ensemble) and float64 (n_episodes,), the rank of the true disease of each episode
-        under the network that did not learn on it; infinity where it is not on the list.
+        The head (all networks as one ensemble) and float64 (n_episodes,), the rank of the true disease of
+        each episode under the network that did not learn on it; infinity where it is not on the list.
     """
     networks = []
     logits = np.zeros(episodes.candidates.shape, np.float32)
@@ -176,7 +177,7 @@ def list_logits(network: RankNetwork, episodes: Episodes) -> np.ndarray:
 
 
 def list_ranks(scores: np.ndarray, episodes: Episodes) -> np.ndarray:
-    """Return float64 (n,): rank of the true disease among the listed ones, infinity where it is not listed."""
+    """Return float64 (n,): rank of the true disease on its list, infinity where it is not listed."""
     own = scores[np.arange(len(scores)), episodes.target][:, None]
     above = ((scores > own) & (episodes.candidates >= 0)).sum(axis=1) + 1.0
     return np.where(episodes.target >= 0, above, np.inf)

@@ -1,8 +1,9 @@
 """Episodes of the ranker: known cases, each compared as if its publications had never been read.
 
-What belongs here: holding publication groups out of the case memory and, in the clean protocol, out of the annotations,
-so that diseases become zero-shot and few-shot exactly as for a new case. What does not: the learning itself
-(``listwise``). These episodes rank all candidates; the N-way K-shot episodes of meta-learning are ``episodes``.
+What belongs here: holding publication groups out of the case memory and, in the clean protocol, out of the
+annotations, so that diseases become zero-shot and few-shot exactly as for a new case. What does not: the
+learning itself (``listwise``). These episodes rank all candidates; the N-way K-shot episodes of
+meta-learning are ``episodes``.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Episodes:
 
 
 def held_out_knowledge(knowledge: RareKnowledge, held_out: CaseSet, protocol: Protocol) -> RareKnowledge:
-    """Return the knowledge as it was before the publications of ``held_out`` (clean), or unchanged (published)."""
+    """Return the knowledge before the publications of ``held_out`` (clean), or unchanged (published)."""
     if protocol == "published":
         return knowledge
     return knowledge.without_publications({p for pmids in held_out.pmids for p in pmids})
