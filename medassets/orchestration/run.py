@@ -147,7 +147,7 @@ def _run_waves(at: _Waves, keys: Sequence[AssetKey], force: bool) -> None:
         seen.update(wave)
         pending = None
         if not _execute(at, wave, why):
-            at.summary.skipped = [k.to_user_string() for k in waiting]
+            at.summary.skipped += [k.to_user_string() for k in waiting]
             break
     else:
         raise RuntimeError(f"the graph did not settle within {MOST_WAVES} waves")
@@ -172,8 +172,8 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
     finished = at.instance.get_run_by_id(run.run_id)
     success = finished is not None and finished.is_success
     if not success:
-        made = {line.key for line in progress.lines}
-        at.summary.skipped = [k.to_user_string() for k in wave if k.to_user_string() not in made]
+        seen = {line.key for line in progress.lines} | {name for name, _ in progress.failed}
+        at.summary.skipped += [k.to_user_string() for k in wave if k.to_user_string() not in seen]
         if not progress.failed:
             at.summary.failed.append((run.run_id, "the run failed; its log is in the Dagster UI"))
     return success

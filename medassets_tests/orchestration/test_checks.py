@@ -128,3 +128,15 @@ def test_thin_classes_warn(resources, instance):
     assert result.success and reached
     assert not found["class_counts"].passed
     assert found["class_counts"].severity == dg.AssetCheckSeverity.WARN
+
+
+def test_an_empty_table_is_sound(resources, instance):
+    result, found, reached = _run(
+        [], resources, instance, Rules((RULE,), lambda table, extra: _none(), {"extra": "toy/letters"})
+    )
+    assert result.success and reached
+    assert all(e.passed for e in found.values())
+
+
+def _none() -> pa.Table:
+    return TABLES["clinical/rule_violations"].empty()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,17 @@ DAYS = Table(
     ("id",),
     "rows of a day",
 )
+TOYS = (LETTERS, DAYS, *(replace(LETTERS, key=f"toy/{name}") for name in ("copy", "report")))
 
 
 def declare() -> None:
     """Declare the toy tables beside the real ones."""
-    register((LETTERS, DAYS))
+    register(TOYS)
 
 
 def forget() -> None:
     """Take the toy tables out of the registry again."""
-    for table in (LETTERS, DAYS):
+    for table in TOYS:
         TABLES.pop(table.key, None)
 
 
