@@ -122,10 +122,9 @@ def sparsify(mass: np.ndarray, member: np.ndarray) -> np.ndarray:
     kept = kept / kept.sum(axis=1, keepdims=True)
     # Members below the line are lifted just above it, and the others shrink to make room.
     line = 1.02 * DIFFERENTIAL_MASS
-    low = member & (kept < line)
-    rest = np.where(low, 0.0, kept)
-    room = 1 - line * low.sum(axis=1, keepdims=True)
-    return np.where(low, line, rest / np.maximum(rest.sum(axis=1, keepdims=True), 1e-12) * room)
+    above = np.maximum(kept - line, 0.0) * member
+    room = 1 - line * member.sum(axis=1, keepdims=True)
+    return line * member + above / np.maximum(above.sum(axis=1, keepdims=True), 1e-12) * room
 
 
 def expected_f1_members(chance: np.ndarray) -> np.ndarray:

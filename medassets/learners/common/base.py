@@ -137,7 +137,7 @@ def train_base(
         "oof_log_loss": float(-clean[np.arange(len(labels)), labels].mean()),
     }
     params = {"n_train": len(labels), "origins": data.origins, "folds": config.folds, "seed": config.seed}
-    params |= {"mix": config.mix, "copies": config.copies} | getattr(config, name).model_dump()
+    params |= {"mix": config.mix, "copies": config.copies} | getattr(config, name).model_dump(mode="json")
     return TrainedBase(name, final, clean, probe, {"params": params, "metrics": metrics})
 
 

@@ -82,7 +82,7 @@ class DifferentialConfig(_Frozen):
     subsample: float = Field(default=0.8, gt=0, le=1)
     min_child_weight: float = Field(default=0.3, ge=0)
     l2: float = Field(default=0.3, ge=0)
-    softness: float = Field(default=4.0, ge=1, description="temperature where no reference exists")
+    softness: float = Field(default=8.0, ge=1, description="temperature where no reference exists")
 
 
 class TuningConfig(_Frozen):
@@ -102,7 +102,7 @@ class CommonConfig(_Frozen):
     folds: int = Field(default=5, ge=2)
     mix: Mix = Field(default="both", description="train on records, on simulated patients, or on both")
     records_per_condition: PositiveInt = Field(
-        default=150, description="most rows of a condition that training uses"
+        default=150, description="most records of a condition, or mean of simulated ones"
     )
     simulated_per_condition: PositiveInt = Field(
         default=40, description="simulated rows of a condition added to records"

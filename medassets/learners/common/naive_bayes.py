@@ -88,7 +88,7 @@ class NaiveBayes:
                 _write_person(table, codes, space, counted, config)
             tables.append(table)
         scores = AdditiveScores(codes, np.hstack(tables), np.log(knowledge.prior))
-        params = config.model_dump() | {"records": counted.n, "knowledge": knowledge.version}
+        params = config.model_dump(mode="json") | {"records": counted.n, "knowledge": knowledge.version}
         return cls(scores, positive, details, {"params": params, "metrics": {}})
 
     def log_proba(self, matrix: np.ndarray) -> np.ndarray:

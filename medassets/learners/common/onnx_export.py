@@ -17,10 +17,11 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from medassets.features.pooling import CommonPrediction
 from medassets.learners.common.boosting import BoostingModel
 from medassets.learners.common.forest import ForestModel
 from medassets.learners.common.naive_bayes import NaiveBayes
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     import onnx
 
     from medassets.learners.common.ensemble import CommonEnsemble
-    from medassets.serving.common import CommonPredictor
 
 #: Exported and trained probabilities may differ by this much (float32 sums in another order).
 TOLERANCE = 1e-5
@@ -42,6 +42,14 @@ MODEL_INPUT, DIFFERENTIAL_INPUT = "inputs", "differential_inputs"
 
 class ExportError(ValueError):
     """The export does not say what the trained model says; the message has the difference."""
+
+
+class Exported(Protocol):
+    """An export that was loaded again (``medassets.serving.common.CommonPredictor``)."""
+
+    def predict_matrix(self, matrix: np.ndarray) -> CommonPrediction:
+        """Predict for rows of a symptom matrix."""
+        ...
 
 
 def export_ensemble(ensemble: CommonEnsemble, directory: Path) -> None:
@@ -200,9 +208,7 @@ def _network_graph(model: NetworkModel, name: str) -> onnx.ModelProto:
     return proto
 
 
-def check_export(
-    ensemble: CommonEnsemble, predictor: CommonPredictor, matrix: np.ndarray
-) -> dict[str, float]:
+def check_export(ensemble: CommonEnsemble, predictor: Exported, matrix: np.ndarray) -> dict[str, float]:
     """Compare exported and trained models.
 
     Args:
@@ -242,7 +248,7 @@ class Latency:
 
 
 def measure_latency(
-    ensemble: CommonEnsemble, predictor: CommonPredictor, matrix: np.ndarray, repeats: int = 200
+    ensemble: CommonEnsemble, predictor: Exported, matrix: np.ndarray, repeats: int = 200
 ) -> Latency:
     """Time single patients through both, in the same run, in turn."""
     times: dict[str, list[float]] = {"onnx": [], "python": []}

@@ -46,8 +46,10 @@ class _Transformer:
         """Fit, then transform the same rows."""
         return self.fit(X, y).transform(X)  # type: ignore[attr-defined]
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return True
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator().__sklearn_tags__()
 
 
 class AnswerEncoder(_Transformer):

@@ -21,6 +21,9 @@ from medassets.learners.common.config import CommonConfig
 from medassets.learners.common.naive_bayes import NaiveBayes
 from medassets.learners.common.patients import CommonPatients, corrupt
 
+#: Fewest simulated rows of a condition in training, however rare it is.
+FEWEST = 20
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -79,12 +82,19 @@ def prepare(
     if missing:
         raise ValueError(f"{len(missing)} patients have no part in the split, the first is {missing[0]}")
     parts = np.array([part_of[patient] for patient in everyone.ids], dtype=object)
-    train = everyone.take(_capped(everyone, parts == "train", config.records_per_condition, config.seed))
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
+    if "simulated" in set(everyone.origin):
+        rows["train"] = as_they_come(
+            everyone, rows["train"], knowledge, config.records_per_condition, config.seed
+        )
+        rows["validation"] = as_they_come(everyone, rows["validation"], knowledge, None, config.seed)
+    else:
+        rows["train"] = _capped(everyone, rows["train"], config.records_per_condition, config.seed)
+    train = everyone.take(rows["train"])
     extra = None if simulated is None else CommonPatients.from_table(simulated, space, knowledge)
     if extra is not None:
-        extra = extra.take(
-            _capped(extra, np.ones(len(extra), dtype=bool), config.simulated_per_condition, config.seed)
-        )
+        most = config.simulated_per_condition
+        extra = extra.take(as_they_come(extra, np.arange(len(extra)), knowledge, most, config.seed))
     if config.mix == "records":
         extra = None
     elif config.mix == "simulated" and extra is None and "simulated" not in set(train.origin):
@@ -95,8 +105,8 @@ def prepare(
         knowledge,
         space,
         train,
-        everyone.take(parts == "validation"),
-        everyone.take(parts == "test"),
+        everyone.take(rows["validation"]),
+        everyone.take(rows["test"]),
         extra,
         stratified_folds(train.labels, config.folds, config.seed),
     )
@@ -142,9 +152,35 @@ def without_fold(data: TrainingData, fold: int) -> np.ndarray:
     return np.flatnonzero(data.folds != fold)
 
 
+def as_they_come(
+    patients: CommonPatients, rows: np.ndarray, knowledge: CommonKnowledge, mean: int | None, seed: int
+) -> np.ndarray:
+    """Thin patients that were simulated evenly to the relative frequency of their conditions.
+
+    A model that met every condition equally often would take the rare for likely. Rare conditions keep at
+    least ``FEWEST`` rows, which a classifier needs to know them at all.
+
+    Args:
+        patients: the cohort.
+        rows: indices to choose from.
+        knowledge: relative frequencies.
+        mean: rows wanted, on average over conditions; None: as many as the most frequent condition allows.
+        seed: of the choice.
+
+    Returns:
+        Indices, ascending.
+    """
+    available = np.bincount(patients.labels[rows], minlength=len(knowledge.prior))
+    scale = (available / knowledge.prior).min() if mean is None else mean * len(knowledge.prior)
+    wanted = np.maximum(np.rint(scale * knowledge.prior), FEWEST).astype(int)
+    rng = np.random.default_rng(seed)
+    kept = [rng.permutation(rows[patients.labels[rows] == label])[:most] for label, most in enumerate(wanted)]
+    return np.sort(np.concatenate(kept))
+
+
 def subsample(data: TrainingData, per_condition: int, seed: int) -> TrainingData:
     """The same data with at most so many training rows a condition: for studies and small tests."""
-    rows = _capped(data.train, np.ones(len(data.train), dtype=bool), per_condition, seed)
+    rows = _capped(data.train, np.arange(len(data.train)), per_condition, seed)
     return replace(data, train=data.train.take(rows), folds=data.folds[rows])
 
 
@@ -157,11 +193,9 @@ def corrupted(space: EvidenceSpace, matrix: np.ndarray, config: CommonConfig, sa
     return corrupt(space, matrix, rng, unknown=unknown, wrong=wrong)
 
 
-def _capped(patients: CommonPatients, allowed: np.ndarray, most: int, seed: int) -> np.ndarray:
-    """Indices of at most ``most`` rows a condition, drawn by the seed, in the order of the rows."""
+def _capped(patients: CommonPatients, rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """At most ``most`` of these rows a condition, drawn by the seed, ascending."""
     rng = np.random.default_rng(seed)
-    kept = []
-    for label in np.unique(patients.labels[allowed]):
-        rows = np.flatnonzero(allowed & (patients.labels == label))
-        kept.append(rng.permutation(rows)[:most])
-    return np.sort(np.concatenate(kept)) if kept else np.zeros(0, dtype=np.int64)
+    labels = patients.labels[rows]
+    kept = [rng.permutation(rows[labels == label])[:most] for label in np.unique(labels)]
+    return np.sort(np.concatenate(kept)) if kept else rows

@@ -12,6 +12,7 @@ number and the seed fix every draw, so a resumed study goes on as the unbroken o
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,6 @@ def run_study(
     if config.tuning.engine == "ray":
         return _run_ray(name, data, config, callback)
     import optuna
-    from optuna.trial import TrialState
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -88,37 +88,30 @@ def run_study(
         storage=storage,
         study_name=study_name or f"common_{name}",
         load_if_exists=True,
-        sampler=_SeededSampler.make(config.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=config.tuning.startup_trials, n_warmup_steps=1),
     )
-    finished = (TrialState.COMPLETE, TrialState.PRUNED)
-    left = config.tuning.trials - sum(trial.state in finished for trial in study.trials)
-    if left > 0:
-        if not study.trials:
-            study.enqueue_trial(_defaults(name, config))
+    if not study.trials:
+        study.enqueue_trial(_defaults(name, config), skip_if_exists=True)
+    until = time.monotonic() + config.tuning.timeout_s
+    while _finished(study) < config.tuning.trials and time.monotonic() < until:
+        # A sampler for each trial: a resumed study then draws what the unbroken one would have drawn.
+        number = _finished(study)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=(config.seed + number) % 2**32, n_startup_trials=config.tuning.startup_trials
+        )
         study.optimize(
             lambda trial: _objective(trial, name, data, config),
-            n_trials=left,
-            timeout=config.tuning.timeout_s,
+            n_trials=1,
             callbacks=[_told(callback)] if callback else None,
         )
     best = study.best_trial
     return StudyResult(_with(config, name, best.params), float(study.best_value), best.number, _table(study))
 
 
-class _SeededSampler:
-    """TPE whose state depends on the seed alone, not on how often the process was started."""
+def _finished(study: optuna.Study) -> int:
+    from optuna.trial import TrialState
 
-    @staticmethod
-    def make(seed: int) -> optuna.samplers.BaseSampler:
-        import optuna
-
-        class Sampler(optuna.samplers.TPESampler):
-            def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-                self._rng.rng.seed((seed + trial.number) % 2**32)
-                super().before_trial(study, trial)
-
-        return Sampler(seed=seed % 2**32, n_startup_trials=4)
+    return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in study.trials)
 
 
 def _objective(trial: Any, name: str, data: TrainingData, config: CommonConfig) -> float:

@@ -1,0 +1,62 @@
+"""Studies: seeded, resumable, told of each trial."""
+
+import json
+import sys
+
+import pytest
+
+from medassets.learners.common.config import BoostingConfig, CommonConfig, ForestConfig, TuningConfig
+from medassets.learners.common.training import subsample
+from medassets.learners.common.tuning import EngineError, run_study
+from medassets_tests.learners.common import small
+
+SMALL = subsample(small.data(), 6, seed=1)
+
+
+def config(trials: int) -> CommonConfig:
+    tuning = TuningConfig(trials=trials, timeout_s=60, startup_trials=1)
+    return small.CONFIG.model_copy(
+        update={"tuning": tuning, "forest": ForestConfig(trees=40), "boosting": BoostingConfig(rounds=20)}
+    )
+
+
+def test_a_study_is_resumed_to_its_budget(tmp_path):
+    storage, told = f"sqlite:///{tmp_path / 'studies.db'}", []
+
+    def callback(number, params, value, state):
+        told.append((number, state))
+
+    first = run_study("forest", SMALL, config(2), storage=storage, callback=callback)
+    assert first.trials.num_rows == 2 and len(told) == 2
+    more = run_study("forest", SMALL, config(3), storage=storage, callback=callback)
+    assert more.trials.num_rows == 3 and len(told) == 3
+    assert more.trials.slice(0, 2).equals(first.trials)
+    same = run_study("forest", SMALL, config(3), storage=storage)
+    assert same.trials.equals(more.trials) and same.value == more.value
+
+
+def test_a_resumed_study_goes_on_as_an_unbroken_one(tmp_path):
+    storage = f"sqlite:///{tmp_path / 'studies.db'}"
+    for trials in (1, 2, 3):
+        resumed = run_study("forest", SMALL, config(trials), storage=storage)
+    unbroken = run_study("forest", SMALL, config(3))
+    assert resumed.trials.column("params").equals(unbroken.trials.column("params"))
+
+
+def test_the_best_trial_becomes_the_config():
+    result = run_study("boosting", SMALL, config(2))
+    best = json.loads(result.trials.column("params")[result.best_trial].as_py())
+    assert result.config.boosting.depth == best["depth"]
+    assert result.config.forest == config(2).forest
+
+
+def test_models_without_a_search_space_are_named():
+    with pytest.raises(ValueError, match="naive_bayes"):
+        run_study("naive_bayes", SMALL, config(1))
+
+
+def test_ray_is_asked_for_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    tuning = TuningConfig(trials=1, engine="ray")
+    with pytest.raises(EngineError, match=r"ray\[tune\]"):
+        run_study("forest", SMALL, small.CONFIG.model_copy(update={"tuning": tuning}))
