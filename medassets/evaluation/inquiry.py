@@ -25,7 +25,7 @@ from medassets.features.inquiry import InquiryEngine, InquirySettings
 #: Published results of the same protocol on the DDXPlus test part: name, mean questions, GTPA@1.
 PUBLISHED = (("AARLC (preprint)", 7.27, 0.9886), ("BASD", 17.85, 0.9665))
 #: Certainties among which a stopping rule is chosen, and that the curve is drawn through.
-CERTAINTIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995, 0.997, 0.999)
+CERTAINTIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.993, 0.995, 0.997, 0.999)
 #: Highest certainty that a stopping rule is given: beyond, questions confirm what is already said.
 MAX_CERTAINTY = 0.995
 #: Patients interviewed at once; bounds the memory at about 200 MB.
@@ -202,7 +202,7 @@ def accuracy_curve(
 
 
 def choose_settings(
-    engine: InquiryEngine, patients: pa.Table, *, budget: float = 6.5, max_questions: int = 25
+    engine: InquiryEngine, patients: pa.Table, *, budget: float = 6.6, max_questions: int = 25
 ) -> InquirySettings:
     """Choose the certainty to stop at: the highest that the budget allows, up to ``MAX_CERTAINTY``.
 

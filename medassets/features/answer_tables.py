@@ -30,8 +30,8 @@ FloatArray = NDArray[np.float64]
 #: Upper ends (exclusive) of DDXPlus's age groups; the last group is open.
 AGE_BOUNDS = np.array([1, 5, 15, 30, 45, 60, 75])
 SEXES = ("F", "M")
-#: No answer is impossible: people err, and so do records.
-FLOOR = 5e-4
+#: Chance that an answer is wrong: no answer is impossible, because people err, and so do records.
+ERROR_RATE = 5e-3
 #: Pseudo-patients that pull a condition's value, age and sex distributions towards everybody's.
 VALUE_STRENGTH, AGE_STRENGTH = 2.0, 100.0
 #: Weight of each value of a multi-choice answer, and how many different answers stand for all when
@@ -59,6 +59,7 @@ class AnswerTables:
         value_weight: (c, v) log-likelihood that a value adds; ``base_weight`` (c, q) what a positive answer
             adds.
         n_patients: training patients behind the value, age and sex tables.
+        error_rate: chance of a wrong answer that bounds every probability.
     """
 
     conditions: tuple[str, ...]
@@ -76,6 +77,7 @@ class AnswerTables:
     value_weight: FloatArray
     base_weight: FloatArray
     n_patients: int
+    error_rate: float
 
     @property
     def is_binary(self) -> NDArray[np.bool_]:
@@ -106,17 +108,20 @@ class AnswerTables:
         return cls(**content)
 
 
-_IN_JSON = ("conditions", "codes", "values", "n_patients")
+_IN_JSON = ("conditions", "codes", "values", "n_patients", "error_rate")
 _ARRAYS = tuple(f.name for f in fields(AnswerTables) if f.name not in _IN_JSON)
 
 
-def fit_answer_tables(knowledge: CommonKnowledge, patients: pa.Table | None = None) -> AnswerTables:
+def fit_answer_tables(
+    knowledge: CommonKnowledge, patients: pa.Table | None = None, *, error_rate: float = ERROR_RATE
+) -> AnswerTables:
     """Make the tables from the reference figures and, where given, training patients.
 
     Args:
         knowledge: conditions, evidences and figures.
         patients: rows of ``clinical/common_patients`` (training part only); ``None`` or no rows leave
             categorical questions unasked and age and sex without influence.
+        error_rate: chance that any answer is wrong.
 
     Raises:
         ValueError: a patient's condition or an evidence's value is not in the knowledge.
@@ -126,15 +131,15 @@ def fit_answer_tables(knowledge: CommonKnowledge, patients: pa.Table | None = No
     outcome, given, weights, bases, askable, names = [], [], [], [], [], []
     for j, evidence in enumerate(knowledge.evidences):
         if evidence.type == "B":
-            yes = np.clip(knowledge.recorded[:, j], FLOOR, 1 - FLOOR)
+            yes = np.clip(knowledge.recorded[:, j], error_rate, 1 - error_rate)
             block = np.stack([1 - yes, yes], axis=1)
             weight, base = np.zeros((len(yes), 0)), np.zeros(len(yes))
         else:
-            block, weight, base = _value_tables(evidence, j, counts)
+            block, weight, base = _value_tables(evidence, j, counts, error_rate)
             names += [f"{evidence.code}{VALUE_SEPARATOR}{value}" for value in ordered_values(evidence)]
         applies = np.ones(len(block))
         if parent[j] >= 0:
-            applies = np.clip(knowledge.recorded[:, parent[j]], FLOOR, 1 - FLOOR)
+            applies = np.clip(knowledge.recorded[:, parent[j]], error_rate, 1 - error_rate)
         whatever = applies[:, None] * block
         whatever[:, 0] += 1 - applies
         outcome.append(whatever)
@@ -158,6 +163,7 @@ def fit_answer_tables(knowledge: CommonKnowledge, patients: pa.Table | None = No
         value_weight=np.hstack(weights),
         base_weight=np.stack(bases, axis=1),
         n_patients=0 if patients is None else patients.num_rows,
+        error_rate=error_rate,
     )
 
 
@@ -237,7 +243,9 @@ def split_evidence(evidence: list[str]) -> dict[str, list[str]]:
     return named
 
 
-def _value_tables(evidence: Evidence, j: int, counts: _Counts) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _value_tables(
+    evidence: Evidence, j: int, counts: _Counts, error_rate: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Tables of question ``j``, categorical or multi-choice.
 
     Returns:
@@ -252,7 +260,7 @@ def _value_tables(evidence: Evidence, j: int, counts: _Counts) -> tuple[FloatArr
     chance = (named + VALUE_STRENGTH * pooled) / (applicable + VALUE_STRENGTH)
     if evidence.type == "C":
         return chance, np.log(chance), np.zeros(len(chance))
-    chance = np.clip(chance, FLOOR, 1 - FLOOR)
+    chance = np.clip(chance, error_rate, 1 - error_rate)
     yes, no = MULTI_WEIGHT * np.log(chance), MULTI_WEIGHT * np.log1p(-chance)
     common = sorted(counts.answers[j].items(), key=lambda item: (-item[1], item[0]))[:MULTI_ANSWERS]
     answers = [(0,), *(answer for answer, _ in common if answer != (0,))]

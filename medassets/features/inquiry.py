@@ -46,6 +46,7 @@ class InquirySettings:
         max_questions: stop after so many answers, the initial complaint included.
         safety_first: ask red-flag questions first while a severe condition is possible.
         severe_floor: posterior from which a condition of severity 1 or 2 counts as still possible.
+        urgent_share: a red-flag question comes first only if it tells this share of what the best one would.
     """
 
     certainty: float = 0.98
@@ -53,6 +54,7 @@ class InquirySettings:
     max_questions: int = 40
     safety_first: bool = True
     severe_floor: float = 0.02
+    urgent_share: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.certainty <= 1 or self.min_information < 0 or self.max_questions < 1:
@@ -221,7 +223,9 @@ class InquiryEngine:
         best = information.argmax(1)
         urgent = np.zeros(len(best), dtype=bool)
         if self.settings.safety_first:
-            flagged = self.urgent_questions(interview) & (information >= self.settings.min_information)
+            best_gain = information.max(1, keepdims=True)
+            enough = np.maximum(self.settings.min_information, self.settings.urgent_share * best_gain)
+            flagged = self.urgent_questions(interview) & (information >= enough)
             urgent = np.asarray(flagged.any(1))
             best = np.where(urgent, np.where(flagged, information, -1).argmax(1), best)
         return best.astype(np.int64), urgent

@@ -87,7 +87,7 @@ class Inquiry:
     def metadata(self) -> dict[str, Any]:
         """What the interview is made of: settings, number of training patients, origin of their rows."""
         return {
-            "params": asdict(self.engine.settings),
+            "params": {**asdict(self.engine.settings), "error_rate": self.engine.tables.error_rate},
             "metrics": {},
             "n_patients": self.engine.tables.n_patients,
             "training_origin": self.wording["training_origin"],

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from medassets.cohorts.simulate_common import simulate
 from medassets.evaluation.inquiry import choose_settings
 from medassets.features.answer_tables import fit_answer_tables
 from medassets.features.inquiry import InquirySettings
@@ -24,10 +25,18 @@ SIMULATED = "simulated"
 MIN_ROWS = 200
 #: Rows that are enough to choose a stopping rule from.
 ENOUGH_ROWS = 3000
+#: Rates of wrong answers to allow for, the cautious one first.
+ERROR_RATES = (5e-3, 5e-4)
+#: Certainty that the budget must buy for a rate to be chosen.
+SURE_ENOUGH = 0.98
 
 
 def build_inquiry(
-    knowledge: CommonKnowledge, patients: pa.Table | None = None, settings: InquirySettings | None = None
+    knowledge: CommonKnowledge,
+    patients: pa.Table | None = None,
+    settings: InquirySettings | None = None,
+    *,
+    error_rate: float = ERROR_RATES[0],
 ) -> Inquiry:
     """Make the interview from the knowledge and, where the source has them, training patients.
 
@@ -36,6 +45,7 @@ def build_inquiry(
         patients: training part of ``clinical/common_patients``; simulated rows add nothing that the figures
             do not say, so pass only rows of a source.
         settings: stopping rule; ``evaluation.inquiry.choose_settings`` finds one for a budget of questions.
+        error_rate: chance that an answer is wrong.
     """
     questions = {
         e.code: {
@@ -60,45 +70,43 @@ def build_inquiry(
         },
         "training_origin": sorted(set(patients.column("origin").to_pylist())) if patients is not None else [],
     }
-    return Inquiry(
-        make_engine(fit_answer_tables(knowledge, patients), wording, settings or InquirySettings()), wording
-    )
+    tables = fit_answer_tables(knowledge, patients, error_rate=error_rate)
+    return Inquiry(make_engine(tables, wording, settings or InquirySettings()), wording)
 
 
 def fit_inquiry(
     knowledge: CommonKnowledge,
     patients: pa.Table,
     *,
-    budget: float = 6.5,
+    budget: float = 6.6,
     seed: int = 0,
     settings: InquirySettings | None = None,
 ) -> Inquiry:
-    """Make the interview and choose its stopping rule.
+    """Make the interview, and choose its stopping rule and how many wrong answers it allows for.
+
+    The rate of wrong answers is the highest of ``ERROR_RATES`` at which the budget still buys
+    ``SURE_ENOUGH``: doubt in each answer costs further questions.
 
     Args:
         knowledge: figures and wording.
-        patients: training part of ``clinical/common_patients``, simulated rows allowed: they choose the
-            stopping rule where there are too few others, and never enter the tables.
+        patients: training part of ``clinical/common_patients``; simulated rows never enter the tables. With
+            fewer than ``MIN_ROWS`` others the choice is made on patients simulated from the figures.
         budget: mean questions that an interview may take.
-        seed: of the split.
+        seed: of the split and of the simulation.
         settings: what the choice leaves as it is.
-
-    Raises:
-        ValueError: no patients.
     """
     simulated = np.array(patients.column("origin").to_pylist(), dtype=object) == SIMULATED
     recorded = patients.filter(pa.array(~simulated))
-    order = np.random.default_rng(seed).permutation(max(recorded.num_rows, 1))[: recorded.num_rows]
-    if recorded.num_rows >= MIN_ROWS:
-        choice, counted = np.sort(order[::4]), np.sort(np.delete(order, slice(None, None, 4)))
-        trial = build_inquiry(knowledge, recorded.take(pa.array(counted)), settings)
-        chosen = choose_settings(trial.engine, recorded.take(pa.array(choice[:ENOUGH_ROWS])), budget=budget)
+    counted, judged = recorded, recorded
+    if recorded.num_rows < MIN_ROWS:
+        counted, judged = recorded.slice(0, 0), simulate(knowledge, seed=seed, total=ENOUGH_ROWS)
     else:
-        trial = build_inquiry(knowledge, None, settings)
-        chosen = choose_settings(trial.engine, _sample(patients, ENOUGH_ROWS, seed), budget=budget)
-    return build_inquiry(knowledge, recorded if recorded.num_rows else None, chosen)
-
-
-def _sample(patients: pa.Table, n: int, seed: int) -> pa.Table:
-    rows = np.random.default_rng(seed).permutation(patients.num_rows)[:n]
-    return patients.take(pa.array(np.sort(rows)))
+        order = np.random.default_rng(seed).permutation(recorded.num_rows)
+        held = np.isin(np.arange(recorded.num_rows), order[::4][:ENOUGH_ROWS])
+        counted, judged = recorded.filter(pa.array(~held)), recorded.filter(pa.array(held))
+    for error_rate in ERROR_RATES:
+        trial = build_inquiry(knowledge, counted, settings, error_rate=error_rate)
+        chosen = choose_settings(trial.engine, judged, budget=budget)
+        if chosen.certainty >= SURE_ENOUGH:
+            break
+    return build_inquiry(knowledge, recorded, chosen, error_rate=error_rate)

@@ -7,7 +7,7 @@ from medassets.cohorts.simulate_common import simulate
 from medassets.features.inquiry import InquiryInputError, InquirySettings
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.serving.inquiry import Inquiry
-from medassets.serving.inquiry_build import build_inquiry, fit_inquiry
+from medassets.serving.inquiry_build import ERROR_RATES, build_inquiry, fit_inquiry
 from medassets_tests.features.test_answer_tables import PAIN, PLACED
 
 KNOWLEDGE = CommonKnowledge.bundled()
@@ -146,8 +146,14 @@ def test_a_missing_file_is_an_error(tmp_path) -> None:
         Inquiry.load(tmp_path)
 
 
-def test_simulated_rows_choose_where_to_stop_and_never_enter_the_tables() -> None:
-    simulated = simulate(KNOWLEDGE, seed=2, total=250)
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose the stopping rule on few simulated patients: quick, and enough to tell."""
+    monkeypatch.setattr("medassets.serving.inquiry_build.ENOUGH_ROWS", 300)
+
+
+def test_simulated_rows_never_enter_the_tables(few_rows: None) -> None:
+    simulated = simulate(KNOWLEDGE, seed=2, total=5)
     fitted = fit_inquiry(KNOWLEDGE, simulated, budget=5.0)
     assert fitted.metadata["n_patients"] == 0
     assert fitted.metadata["training_origin"] == []
@@ -164,6 +170,7 @@ def test_recorded_rows_are_all_counted_in_the_end() -> None:
     assert fitted.metadata["training_origin"] == ["ehr"]
 
 
-def test_without_patients_nothing_is_chosen() -> None:
-    with pytest.raises(ValueError, match="no patients"):
-        fit_inquiry(KNOWLEDGE, simulate(KNOWLEDGE, seed=2, total=1).slice(0, 0))
+def test_doubt_in_answers_is_bought_only_where_the_budget_allows(few_rows: None) -> None:
+    nobody = simulate(KNOWLEDGE, seed=2, total=1).slice(0, 0)
+    assert fit_inquiry(KNOWLEDGE, nobody, budget=20.0).metadata["params"]["error_rate"] == ERROR_RATES[0]
+    assert fit_inquiry(KNOWLEDGE, nobody, budget=6.6).metadata["params"]["error_rate"] == ERROR_RATES[1]
