@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -33,6 +35,16 @@ OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",
     "common": "team:common-conditions",
     "both": "team:platform",
+}
+#: Packages whose code makes the assets of a layer; ``{domain}`` is the asset's own (``rare``, ``common``).
+CODE: Mapping[str, tuple[str, ...]] = {
+    "sources": ("ingest",),
+    "clinical": ("ingest", "cohorts", "knowledge"),
+    "features": ("features", "cohorts", "knowledge"),
+    "synthetic": ("cohorts", "knowledge"),
+    "models": ("learners/{domain}", "features"),
+    "evaluation": ("evaluation",),
+    "serving": ("serving",),
 }
 
 
@@ -87,6 +99,16 @@ def resources_for(settings: Settings) -> dict[str, Any]:
     }
 
 
+@cache
+def code_hash(layer: str, domain: str) -> str:
+    """Hash the code that makes a layer's assets, so that an upgrade makes again what it may change."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for package in CODE.get(layer, ()):
+        for path in sorted((root / package.format(domain=domain)).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def settings_hash(settings: Settings, names: Sequence[str]) -> str:
     """Hash the named settings, so that changing one of them makes an asset stale."""
     values = settings.model_dump(mode="json", include=set(names))
@@ -97,13 +119,14 @@ def settings_hash(settings: Settings, names: Sequence[str]) -> str:
 
 def _completed(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
     """Add what a layer decides for all its assets to one asset's own attributes."""
-    layer = spec.key.path[0]
+    layer, domain = spec.key.path[0], spec.tags.get("domain", "both")
     names = spec.metadata.get(SETTINGS_KEY, ())
-    code = f"{spec.code_version}-{settings_hash(settings, names)}" if names else spec.code_version
+    code = f"{spec.code_version}.{code_hash(layer, domain)}"
+    code += f"-{settings_hash(settings, names)}" if names else ""
     return spec.replace_attributes(
         group_name=layer,
         code_version=code,
-        owners=spec.owners or [OWNERS[spec.tags.get("domain", "both")]],
+        owners=spec.owners or [OWNERS[domain]],
         automation_condition=spec.automation_condition or automation.condition_of(layer),
         freshness_policy=spec.freshness_policy or automation.freshness_of(layer),
         tags={"layer": layer, **spec.tags},

@@ -158,22 +158,13 @@ def learn_inquiry(data: CommonData, seed: int) -> Any:
     Returns:
         ``medassets.serving.inquiry.Inquiry``.
     """
-    import numpy as np
     import pyarrow.compute as pc
 
-    from medassets.evaluation.inquiry import choose_settings
-    from medassets.serving.inquiry_build import build_inquiry
+    from medassets.serving.inquiry_build import fit_inquiry
 
     ids = pa.array(data.training.train.ids)
     rows = data.patients.filter(pc.is_in(data.patients.column("patient_id"), ids))
-    order = np.random.default_rng(seed).permutation(rows.num_rows)
-    if "simulated" in data.origin:
-        engine = build_inquiry(data.knowledge, None)
-        return engine.with_settings(choose_settings(engine.engine, rows.take(order[:INTERVIEWED])))
-    apart = rows.num_rows // 4
-    learned = build_inquiry(data.knowledge, rows.take(order[apart:]))
-    chosen = choose_settings(learned.engine, rows.take(order[:apart]))
-    return build_inquiry(data.knowledge, rows).with_settings(chosen)
+    return fit_inquiry(data.knowledge, rows, seed=seed)
 
 
 def common_config(settings: Settings) -> CommonConfig:
