@@ -33,6 +33,7 @@ Parameters = dict[str, "torch.Tensor"]
 _EXCLUDED_START = -1.5  # an excluded term starts at a fifth of the weight of an observed one
 _TEMPERATURE_START = 2.7  # log of the factor that turns a cosine into a logit, about 15
 _GATE_UNITS = 16
+_FEATURE_AXES = 64  # term embeddings are reduced to their main axes: a step then costs a third
 #: Step size of Adam for each kind of parameter: vectors move little, else they learn the published diseases
 #: by heart.
 _RATES = {
@@ -97,6 +98,7 @@ def start(
         "temperature": torch.tensor(_TEMPERATURE_START),
     }
     if features is not None:
+        features = main_axes(features, config.seed)
         parameters |= {
             "projection": torch.zeros(features.shape[1], size),
             "gate_in": torch.randn(features.shape[1], _GATE_UNITS) / features.shape[1] ** 0.5,
@@ -109,6 +111,17 @@ def start(
         None if features is None else torch.tensor(features, dtype=torch.float32),
     )
     return parameters, context
+
+
+def main_axes(features: np.ndarray, seed: int) -> np.ndarray:
+    """Return float32 (n_terms, at most 64): term embeddings in their main axes, mean length 1."""
+    from sklearn.utils.extmath import randomized_svd
+
+    if features.shape[1] > _FEATURE_AXES:
+        left, values, _ = randomized_svd(features, _FEATURE_AXES, n_iter=3, random_state=seed)
+        features = left * values
+    lengths = np.linalg.norm(features, axis=1)
+    return (features / max(float(lengths[lengths > 0].mean()), 1e-9)).astype(np.float32)
 
 
 def token_weights(parameters: Parameters, context: EncoderContext) -> tuple[torch.Tensor, torch.Tensor]:

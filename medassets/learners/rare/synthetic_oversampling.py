@@ -73,6 +73,8 @@ def oversample_family(
         return nothing(f"{family.name}: {method} is not suited: {error}")
     made = slice(len(family.diseases), None)
     n = len(diseases) - len(family.diseases)
+    if not n:
+        return nothing(f"{family.name}: its diseases have equally many cases, nothing to level")
     return to_tables(
         family,
         values[made] > 0.5,
