@@ -30,6 +30,7 @@ class RankNetwork:
         w2, b2: (E, H, G), (E, G).
         w3: (E, G).
         skip: (E, F) linear path.
+        bias: (E,) added to each logit.
     """
 
     mean: np.ndarray
@@ -40,6 +41,7 @@ class RankNetwork:
     b2: np.ndarray
     w3: np.ndarray
     skip: np.ndarray
+    bias: np.ndarray
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return the mean logit of each row: (n, F) to float32 (n,).
@@ -52,7 +54,7 @@ class RankNetwork:
         x = features - self.mean
         x /= self.scale
         np.clip(x, -_CLIP, _CLIP, out=x)
-        total = x @ self.skip.sum(axis=0)
+        total = x @ self.skip.sum(axis=0) + self.bias.sum()
         for w1, b1, w2, b2, w3 in zip(self.w1, self.b1, self.w2, self.b2, self.w3, strict=True):
             total += _silu(_silu(x @ w1 + b1) @ w2 + b2) @ w3
         return np.asarray(total / len(self.w1), dtype=np.float32)

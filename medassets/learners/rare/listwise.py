@@ -96,18 +96,20 @@ def merge(networks: list[RankNetwork]) -> RankNetwork:
     if not networks:
         raise ValueError("an ensemble needs at least one network")
     first = networks[0]
-    w1, b1, skip = [], [], []
+    w1, b1, skip, bias = [], [], [], []
     for net in networks:
         ratio = first.scale / net.scale
         shift = (first.mean - net.mean) / net.scale
         w1.append(net.w1 * ratio[None, :, None])
         b1.append(net.b1 + np.einsum("f,efh->eh", shift, net.w1))
         skip.append(net.skip * ratio)
+        bias.append(net.bias + net.skip @ shift)
     return RankNetwork(
         first.mean, first.scale,
         np.concatenate(w1).astype(np.float32), np.concatenate(b1).astype(np.float32),
         np.concatenate([n.w2 for n in networks]), np.concatenate([n.b2 for n in networks]),
         np.concatenate([n.w3 for n in networks]), np.concatenate(skip).astype(np.float32),
+        np.concatenate(bias).astype(np.float32),
     )  # fmt: skip
 
 
@@ -161,5 +163,5 @@ def _as_arrays(model: Any, mean: np.ndarray, scale: np.ndarray) -> RankNetwork:
     return RankNetwork(
         mean, scale, array(model.first.weight).T[None].copy(), array(model.first.bias)[None],
         array(model.second.weight).T[None].copy(), array(model.second.bias)[None],
-        array(model.third.weight), array(model.skip.weight),
+        array(model.third.weight), array(model.skip.weight), np.zeros(1, np.float32),
     )  # fmt: skip
