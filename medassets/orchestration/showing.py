@@ -7,6 +7,7 @@ What belongs here: laying measured tables out for readers. What does not: measur
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,11 @@ def inquiry_table(engine: Any, patients: pa.Table, origin: str, seed: int) -> tu
                     "origin": origin,
                 }
             )
-    curve = accuracy_curve(interview_patients(engine, patients.slice(0, 500)))
-    plot = questions_plot({"this interview": curve}, PUBLISHED)
+    orders = {"information only": False, "red flags first": True}
+    curves = {}
+    for name, safety_first in orders.items():
+        asking = engine.with_settings(replace(engine.settings, safety_first=safety_first))
+        interviews = interview_patients(asking, patients.slice(0, 500))
+        curves[name] = accuracy_curve(interviews, min_information=asking.settings.min_information)
+    plot = questions_plot(curves, PUBLISHED)
     return pa.Table.from_pylist(rows), markdown_image(plot, "Accuracy over questions")

@@ -52,8 +52,6 @@ COMMON_INPUTS = ins(
     "features/common_split",
     "sources/common_reference",
 )
-#: Simulated patients that the stopping rule of the interview is chosen on, where there are no records.
-INTERVIEWED = 3000
 #: Settings that change what is learned.
 LEARNING_SETTINGS = ("seed", "profile")
 
