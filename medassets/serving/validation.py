@@ -20,8 +20,10 @@ import pyarrow as pa
 from medassets.cohorts.rare_cases import read_rare_cases
 from medassets.cohorts.simulate_common import mask
 from medassets.cohorts.splits import publication_groups
+from medassets.evaluation.common import conformal_report
 from medassets.evaluation.metrics import classification_metrics, mean_ci, rank_metrics, ranks_of
 from medassets.features.cases import CaseSet
+from medassets.features.pooling import CommonPrediction
 from medassets.ingest.quarantine import QuarantineRow, reasons
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
@@ -29,6 +31,8 @@ from medassets.serving.bundle import load_bundle
 from medassets.serving.predictor import COMMON, INQUIRY, RARE
 
 #: Cases scored at once: 500 x 12,000 candidates are 24 MB.
+#: Nominal coverage of the conformal sets.
+COVERAGE = 0.95
 _CHUNK = 500
 #: Shares of unknown and of wrong answers that ``validate common`` reports.
 NOISE = {
@@ -220,7 +224,7 @@ def common_report(predictor: CommonScorer, patients: pa.Table, knowledge: Common
     sets = predicted.get("sets")
     report["inquiry"] = None
     report["noise"] = _noise(predictor.predict, patients, truth, knowledge)
-    report["conformal"] = None if sets is None else _conformal(np.asarray(sets, dtype=bool), truth)
+    report["conformal"] = None if sets is None else _conformal(predicted, truth, patients)
     return report
 
 
@@ -244,15 +248,16 @@ def _noise(
     return found
 
 
-def _conformal(sets: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    values = np.stack([sets[np.arange(len(truth)), truth], sets.sum(1)], axis=1)
-    mean, limits = mean_ci(values)
-    return {
-        "nominal": 0.95,
-        "coverage": float(mean[0]),
-        "mean_size": float(mean[1]),
-        "ci95": {"coverage": limits[0].tolist(), "mean_size": limits[1].tolist()},
-    }
+def _conformal(predicted: Mapping[str, np.ndarray], truth: np.ndarray, patients: pa.Table) -> dict[str, Any]:
+    """Coverage and size of the sets, overall and by sex and age group; shown sets always keep the leader."""
+    made = CommonPrediction(
+        probabilities=predicted["probabilities"],
+        differential=predicted["differential"],
+        sets=np.asarray(predicted["sets"], dtype=bool),
+        shown=np.asarray(predicted.get("shown_sets", predicted["sets"]), dtype=bool),
+        models={},
+    )
+    return conformal_report(made, truth, patients, coverage=COVERAGE)
 
 
 def _differentials(patients: pa.Table, column: Mapping[str, int]) -> np.ndarray:

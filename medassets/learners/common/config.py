@@ -102,10 +102,10 @@ class CommonConfig(_Frozen):
     folds: int = Field(default=5, ge=2)
     mix: Mix = Field(default="both", description="train on records, on simulated patients, or on both")
     records_per_condition: PositiveInt = Field(
-        default=150, description="most records of a condition, or mean of simulated ones"
+        default=150, description="most records of a condition that training uses"
     )
     simulated_per_condition: PositiveInt = Field(
-        default=40, description="simulated rows of a condition added to records"
+        default=40, description="mean of simulated rows added to records; twice as many where there are none"
     )
     copies: int = Field(default=2, ge=0, description="corrupted copies of each row, beside the row itself")
     max_unknown: float = Field(

@@ -84,9 +84,9 @@ def prepare(
     parts = np.array([part_of[patient] for patient in everyone.ids], dtype=object)
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
     if "simulated" in set(everyone.origin):
-        rows["train"] = as_they_come(
-            everyone, rows["train"], knowledge, config.records_per_condition, config.seed
-        )
+        # Without records, simulated patients take their place too.
+        mean = 2 * config.simulated_per_condition
+        rows["train"] = as_they_come(everyone, rows["train"], knowledge, mean, config.seed)
         rows["validation"] = as_they_come(everyone, rows["validation"], knowledge, None, config.seed)
     else:
         rows["train"] = _capped(everyone, rows["train"], config.records_per_condition, config.seed)
