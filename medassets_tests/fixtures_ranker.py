@@ -1,4 +1,4 @@
-"""A made-up ontology, diseases and cases, large enough for the ranker to learn from and small enough for tests."""
+"""A made-up ontology, diseases and cases, large enough to learn from and small enough for tests."""
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ def typical_findings(disease: int) -> list[str]:
 
 
 def made_annotations(*extra: dict[str, object]) -> pa.Table:
-    """Each disease's findings, every second row from a publication that also gives cases; Orphanet repeats two."""
+    """Each disease's findings, every second row from a publication with cases; Orphanet repeats two."""
     rows: list[dict[str, object]] = []
     for d in range(N_DISEASES):
         for k, finding in enumerate(typical_findings(d)):
@@ -63,7 +63,7 @@ class Crosswalk:
 
 
 def made_cases(ontology: Ontology, *, per_disease: int = 6, diseases: int = 12, seed: int = 0) -> CaseSet:
-    """Cases of the first diseases, two a publication, each with most typical findings and some chance ones."""
+    """Cases of the first diseases, two a publication, each with most typical findings and a chance one."""
     rng = np.random.default_rng(seed)
     ids, labels, observed, excluded, pmids = [], [], [], [], []
     findings = [t for t in ontology.terms if t.startswith("HP:92")]

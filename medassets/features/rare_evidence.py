@@ -34,11 +34,11 @@ from medassets.features.rare_ratios import log_ratios
 from medassets.knowledge.ontology import Ontology
 
 #: Candidates on a case's list: with known cases, and without.
-LIST_WITH, LIST_WITHOUT = 130, 180
+LIST_WITH, LIST_WITHOUT = 150, 190
 _TRUSTED = 0.95
 _CHUNK = 64
 #: Terms of less information (nats) are too common to choose a list by.
-_TOO_COMMON = 2.0
+_TOO_COMMON = 1.5
 _AVERAGED = ("implied", "assessed", "signed")
 
 _PROFILE = ("cosine", "best_match", "mixture")

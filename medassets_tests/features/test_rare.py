@@ -37,9 +37,7 @@ def test_a_disease_known_from_cases_alone_is_a_candidate():
 
 
 def test_databases_restrict_candidates_but_not_the_rows_of_equivalents():
-    knowledge = RareKnowledge.build(
-        ONTOLOGY, made_annotations(), crosswalk=Crosswalk(), databases=("OMIM",)
-    )
+    knowledge = RareKnowledge.build(ONTOLOGY, made_annotations(), crosswalk=Crosswalk(), databases=("OMIM",))
     assert {c.split(":")[0] for c in knowledge.candidates} == {"OMIM"}
     assert knowledge.foreign.sum() == 2
 

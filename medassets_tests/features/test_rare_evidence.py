@@ -60,9 +60,7 @@ def test_an_excluded_term_that_an_observed_one_contradicts_says_nothing():
     finding = typical_findings(2)[0]
     plain = CaseSet.single(ONTOLOGY, [finding])
     both = CaseSet.single(ONTOLOGY, [finding], ["HP:0000118"])
-    np.testing.assert_array_equal(
-        next(EVIDENCE.lists(plain)).features, next(EVIDENCE.lists(both)).features
-    )
+    np.testing.assert_array_equal(next(EVIDENCE.lists(plain)).features, next(EVIDENCE.lists(both)).features)
 
 
 def test_a_case_without_observed_terms_still_gets_a_list():

@@ -162,8 +162,8 @@ def test_a_marked_case_of_a_training_publication_does_leave_a_trace(tmp_path):
     marked = CASES.observed[0].copy()
     marked[0] = ONTOLOGY.index["HP:9305011"]
     changed = CaseSet(
-        CASES.case_ids, CASES.disease_ids, [np.sort(marked), *CASES.observed[1:]], CASES.excluded, CASES.age_days,
-        CASES.sex, CASES.pmids, CASES.origins,
+        CASES.case_ids, CASES.disease_ids, [np.sort(marked), *CASES.observed[1:]], CASES.excluded,
+        CASES.age_days, CASES.sex, CASES.pmids, CASES.origins,
     )  # fmt: skip
     RareLikelihood().fit(KNOWLEDGE, CASES).save(tmp_path / "a")
     RareLikelihood().fit(KNOWLEDGE, changed).save(tmp_path / "b")
@@ -175,7 +175,9 @@ def test_logits_of_lists_do_not_depend_on_the_padding(ranker):
     network = ranker.model.heads["clean"].network
     logits = list_logits(network, episodes[:3])
     row = episodes.features[1][episodes.candidates[1] >= 0]
-    np.testing.assert_allclose(logits[1][episodes.candidates[1] >= 0], network.logits(row), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        logits[1][episodes.candidates[1] >= 0], network.logits(row), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_quick_and_full_say_which_they_are():
