@@ -51,6 +51,7 @@ class Desk:
         if diagnoser.common:
             findings += evidence_findings(CommonKnowledge.bundled())
         self.terms = TermIndex(findings)
+        self.codes = diagnoser.codes
         self.model_card = diagnoser.model_card() | {"bento": bento}
 
     def diagnose(self, request: DiagnosisRequest, *, actor: str = "anonymous") -> dict[str, Any]:

@@ -21,13 +21,14 @@ from medassets.features.common import EvidenceError, EvidenceSpace
 from medassets.knowledge.ontology import Ontology
 from medassets.serving.answers import NOTICE
 from medassets.serving.bundle import Bundle, BundleError, load_bundle
+from medassets.serving.crosswalk import CodeMap
 from medassets.serving.requests import DiagnosisRequest, Language, RequestError
 from medassets.serving.store import now
 
 T = TypeVar("T")
 
 #: Parts that the predictor knows how to read; a bundle has at least one of the first two.
-RARE, COMMON, INQUIRY, CARDS = "rare", "common", "inquiry", "cards"
+RARE, COMMON, INQUIRY, CARDS, CROSSWALK = "rare", "common", "inquiry", "cards", "crosswalk"
 _IDENTIFIER = re.compile(r"[A-Z]{1,10}[:_]\d{1,10}(_@_[A-Za-z0-9_]{1,10})?")
 _NO_PART = "the bundle carries no model for this"
 
@@ -84,6 +85,7 @@ class Diagnoser:
         rare: ranker, or ``None`` where the bundle has none.
         common: ensemble, or ``None``.
         inquiry: interview, or ``None``.
+        codes: from other terminologies' codes to HPO; without it only HPO's own are known.
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Diagnoser:
         rare: RareModel | None = None,
         common: CommonModel | None = None,
         inquiry: Interviewer | None = None,
+        codes: CodeMap | None = None,
     ) -> None:
         if rare is None and common is None:
             raise BundleError(f"bundle {bundle.version} carries neither a rare nor a common model")
+        self.codes = codes or CodeMap()
         self.bundle, self.rare, self.common, self.inquiry = bundle, rare, common, inquiry
         manifest = bundle.manifest
         self._versions = {
@@ -142,7 +146,8 @@ class Diagnoser:
             from medassets.serving.inquiry import Inquiry
 
             inquiry = _read(bundle, INQUIRY, Inquiry.load)
-        return cls(bundle, rare=rare, common=common, inquiry=inquiry)
+        codes = CodeMap.load(bundle.part(CROSSWALK)) if CROSSWALK in parts else None
+        return cls(bundle, rare=rare, common=common, inquiry=inquiry, codes=codes)
 
     def diagnose(self, request: DiagnosisRequest, *, bento: str = "none") -> dict[str, Any]:
         """Answer a request.

@@ -201,7 +201,9 @@ class Feedback(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     prediction_id: Identifier
-    verdict: Literal["confirmed", "rejected"] = Field(description="of the diagnosis named below")
+    verdict: Literal["confirmed", "rejected", "card accepted", "card overridden"] = Field(
+        description="of the diagnosis named below"
+    )
     diagnosis: Identifier = Field(description="disease id or condition name that is confirmed or rejected")
     comment: str = Field(
         default="", max_length=2000, description="free text; leave patients' names out of it"

@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 from medassets.serving.access import KeyRing
 from medassets.serving.answers import Answer
 from medassets.serving.bundle import BundleError
-from medassets.serving.http import MAX_BODY, create_app
+from medassets.serving.http import create_app
+from medassets.serving.http_parts import MAX_BODY
 
 CASE = {"age": "P2Y", "sex": "F", "observed": ["HP:0001250"], "evidence": ["E_91"]}
 
