@@ -62,10 +62,21 @@ def test_tokens_imply_ancestors_and_drop_contradicted_exclusions() -> None:
 
 def test_encoder_of_another_ontology_is_refused() -> None:
     ontology = made_up_ontology()
+    n = len(ontology)
     with pytest.raises(ValueError, match="made-up needs"):
-        PhenotypeEncoder(
-            ontology, np.zeros((N_DEMOGRAPHIC, 4), np.float32), np.zeros((len(ontology), 4), np.float32)
-        )
+        PhenotypeEncoder(ontology, np.zeros((N_DEMOGRAPHIC, 4)), np.zeros((n, 4)), np.ones(n))
+
+
+def test_sparse_view_is_the_information_weighted_cosine() -> None:
+    ontology = made_up_ontology()
+    n = len(ontology)
+    information = np.linspace(0.5, 2, n).astype(np.float32)
+    encoder = PhenotypeEncoder(ontology, np.zeros((2 * n + N_DEMOGRAPHIC, 2)), np.zeros((n, 2)), information)
+    pair = CaseSet.single(ontology, ["HP:9100001"]).concatenate(CaseSet.single(ontology, ["HP:9100002"]))
+    weighted = pair.implied_matrix(ontology).toarray() * information
+    expected = weighted[0] @ weighted[1] / np.linalg.norm(weighted[0]) / np.linalg.norm(weighted[1])
+    spread = encoder.spread(pair.implied_matrix(ontology))
+    assert (spread @ spread.T).toarray()[0, 1] == pytest.approx(expected, abs=1e-6)
 
 
 def test_importing_the_encoder_brings_no_training_library() -> None:

@@ -28,7 +28,7 @@ from medassets.knowledge.ontology import Ontology, information_content
 
 #: Words of a term's text that the model reads in the quick setting; the full setting reads the definition as
 #: well.
-_QUICK_TOKENS, _FULL_TOKENS = 24, 96
+_QUICK_TOKENS, _FULL_TOKENS = 16, 96
 _BATCH = 256
 
 
@@ -80,6 +80,18 @@ def default_language_model() -> Path:
             "to a Hugging Face folder"
         )
     return Path(spec.origin).parent / "model"
+
+
+def used_terms(profiles: sp.csr_matrix, ontology: Ontology) -> np.ndarray:
+    """Return bool (n_terms,): annotated terms and what they imply, about half of the ontology.
+
+    Args:
+        profiles: (n_diseases, n_terms), annotated frequencies.
+        ontology: whose terms the columns are.
+    """
+    annotated = np.asarray((profiles != 0).sum(axis=0)).ravel() > 0
+    used = np.asarray(annotated.astype(np.float32) @ ontology.closure.astype(np.float32)).ravel() > 0
+    return used
 
 
 def text_vectors(

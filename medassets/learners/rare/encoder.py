@@ -193,7 +193,9 @@ def freeze(parameters: Parameters, context: EncoderContext) -> PhenotypeEncoder:
 
     with torch.no_grad():
         tokens, annotated = token_weights(parameters, context)
-    return PhenotypeEncoder(context.ontology, tokens.numpy().copy(), annotated.numpy().copy())
+    return PhenotypeEncoder(
+        context.ontology, tokens.numpy().copy(), annotated.numpy().copy(), context.information.numpy().copy()
+    )
 
 
 def _unit_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:

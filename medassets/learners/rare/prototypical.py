@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
 from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, prototypes, tokens, unit_rows
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_arrays import load_array, save_array
+from medassets.features.rare_arrays import unit_rows as unit_rows_sparse
 from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
@@ -28,6 +30,7 @@ from medassets.learners.rare.episodes import RetrievalStep, RetrievalSteps
 
 _SMOOTHING = 0.02
 _ZERO_SHOT_SHARE = 0.5  # weight of the zero-shot loss beside that of the cases
+_SAVED = ("annotation", "case_sum", "shots", "annotation_spread", "case_spread")
 _ANNOTATION_CASES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -59,6 +62,9 @@ class PrototypicalNetwork:
         self._annotation = np.empty((0, 0), np.float32)
         self._case_sum = np.empty((0, 0), np.float32)
         self._shots = np.empty(0, np.float32)
+        # The same halves in the sparse view of the encoder, (n_candidates, n_terms).
+        self._annotation_spread = sp.csr_matrix((0, 0), dtype=np.float32)
+        self._case_spread = sp.csr_matrix((0, 0), dtype=np.float32)
 
     @property
     def encoder(self) -> PhenotypeEncoder:
@@ -134,6 +140,8 @@ class PrototypicalNetwork:
         self._annotation = self.encoder.encode_profiles(knowledge.profiles())
         self._case_sum = np.zeros_like(self._annotation)
         np.add.at(self._case_sum, labels[known], self.encoder.encode(cases[known]))
+        self._annotation_spread = self.encoder.spread(knowledge.profiles())
+        self._case_spread = self._by_candidate(labels[known], cases[known])
         self._shots = np.bincount(labels[known], minlength=len(self.candidates)).astype(np.float32)
         self.updates = []
         return self
@@ -155,6 +163,7 @@ class PrototypicalNetwork:
             raise KeyError(disease_id)
         column = self.candidates.index(disease_id)
         self._case_sum[column] += self.encoder.encode(case).sum(axis=0)
+        self._case_spread = self._case_spread + self._by_candidate(np.full(len(case), column), case)
         self._shots[column] += len(case)
         self.updates += [{"disease_id": disease_id, "case_id": case_id} for case_id in case.case_ids]
         return len(self.updates)
@@ -164,8 +173,14 @@ class PrototypicalNetwork:
         return prototypes(self._annotation, self._case_sum, self._shots, self.annotation_cases)
 
     def score(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_candidates): cosine to each prototype."""
-        return self.encoder.encode(cases) @ self.prototypes().T
+        """Return float32 (n_cases, n_candidates): mean cosine to each prototype in both views."""
+        has_annotation = np.diff(self._annotation_spread.indptr) > 0
+        weight = self.annotation_cases * has_annotation
+        share = sp.diags((weight / np.maximum(weight + self._shots, 1e-6)).astype(np.float32))
+        rest = sp.diags((1 / np.maximum(weight + self._shots, 1e-6)).astype(np.float32))
+        moved = share @ self._annotation_spread + rest @ self._case_spread
+        spread = unit_rows_sparse(moved.tocsr())
+        return self._mean_cosine(cases, self.prototypes(), spread)
 
     def parts(self, cases: CaseSet) -> dict[str, np.ndarray]:
         """Return the two halves of the score, each float32 (n_cases, n_candidates).
@@ -173,15 +188,18 @@ class PrototypicalNetwork:
         ``annotation``: cosine to the zero-shot prototype. ``cases``: cosine to the mean known case, -1
         without a case.
         """
-        query = self.encoder.encode(cases)
-        from_cases = query @ unit_rows(self._case_sum).T
+        spread = unit_rows_sparse(self._case_spread)
+        from_cases = self._mean_cosine(cases, unit_rows(self._case_sum), spread)
         from_cases[:, self._shots == 0] = NO_CASE
-        return {"annotation": query @ self._annotation.T, "cases": from_cases}
+        return {
+            "annotation": self._mean_cosine(cases, self._annotation, self._annotation_spread),
+            "cases": from_cases,
+        }
 
     def save(self, directory: Path) -> None:
         """Write encoder and halves of the prototypes as ``.npy``, the rest as ``prototypical.json``."""
         self.encoder.save(directory)
-        for part in ("annotation", "case_sum", "shots"):
+        for part in _SAVED:
             save_array(directory, part, getattr(self, f"_{part}"))
         meta = {
             "config": self.config.metadata,
@@ -205,7 +223,7 @@ class PrototypicalNetwork:
         model.candidates, model.updates = meta["candidates"], meta["updates"]
         model.annotation_cases = meta["annotation_cases"]
         model._encoder = PhenotypeEncoder.load(directory, ontology)
-        for part in ("annotation", "case_sum", "shots"):
+        for part in _SAVED:
             setattr(model, f"_{part}", load_array(directory, part))
         model.losses = meta["losses"]
         return model
@@ -213,6 +231,19 @@ class PrototypicalNetwork:
     def export_bundle(self, directory: Path) -> None:
         """Write what serving reads: the encoder and the halves of every prototype, as ``save`` does."""
         self.save(directory)
+
+    def _mean_cosine(self, cases: CaseSet, learned: np.ndarray, spread: sp.csr_matrix) -> np.ndarray:
+        """Return float32 (n_cases, n_candidates): mean cosine to candidates given in both views."""
+        sparse = self.encoder.spread(cases.implied_matrix(self.encoder.ontology)) @ spread.T
+        mean: np.ndarray = 0.5 * (self.encoder.encode(cases) @ learned.T + sparse.toarray())
+        return mean.astype(np.float32)
+
+    def _by_candidate(self, labels: np.ndarray, cases: CaseSet) -> sp.csr_matrix:
+        """Return float32 (n_candidates, n_terms): sums of the cases' sparse views."""
+        ones = np.ones(len(cases), np.float32)
+        shape = (len(self.candidates), len(cases))
+        member = sp.csr_matrix((ones, (labels, np.arange(len(cases)))), shape=shape)
+        return (member @ self.encoder.spread(cases.implied_matrix(self.encoder.ontology))).tocsr()
 
     def _loss(
         self,

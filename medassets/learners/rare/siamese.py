@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
 from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, nearest_scores, tokens
@@ -69,6 +70,7 @@ class SiameseNetwork:
         self._pretraining = pretraining
         self._encoder: PhenotypeEncoder | None = None
         self._memory = np.empty((0, 0), np.float32)
+        self._spread = sp.csr_matrix((0, 0), dtype=np.float32)
         self._labels = np.empty(0, np.int64)
         self._case_ids: list[str] = []
         self._pmids: list[tuple[str, ...]] = []
@@ -150,6 +152,7 @@ class SiameseNetwork:
         order = np.argsort(labels[labels >= 0], kind="stable")
         kept, self._labels = kept[order], labels[labels >= 0][order]
         self._memory = self.encoder.encode(kept)
+        self._spread = self.encoder.spread(kept.implied_matrix(knowledge.ontology))
         self._case_ids, self._pmids = kept.case_ids, kept.pmids
         return self
 
@@ -183,6 +186,7 @@ class SiameseNetwork:
         """Write the encoder and the known cases as ``.npy``, the rest as ``siamese.json``."""
         self.encoder.save(directory)
         save_array(directory, "memory", self._memory)
+        save_array(directory, "spread", self._spread)
         save_array(directory, "labels", self._labels)
         meta = {
             "config": self.config.metadata,
@@ -206,6 +210,7 @@ class SiameseNetwork:
         model.candidates, model._case_ids = meta["candidates"], meta["case_ids"]
         model._pmids = [tuple(p) for p in meta["pmids"]]
         model._encoder = PhenotypeEncoder.load(directory, ontology)
+        model._spread = load_array(directory, "spread")
         model._memory, model._labels = load_array(directory, "memory"), load_array(directory, "labels")
         model.losses = meta["losses"]
         return model
@@ -224,8 +229,9 @@ class SiameseNetwork:
         }
 
     def _similarity(self, cases: CaseSet) -> np.ndarray:
-        """Return float32 (n_cases, n_known): cosines; a case is not similar to itself."""
-        similarity = self.encoder.encode(cases) @ self._memory.T
+        """Return float32 (n_cases, n_known): mean cosine of both views; a case is not similar to itself."""
+        spread = self.encoder.spread(cases.implied_matrix(self.encoder.ontology)) @ self._spread.T
+        similarity = 0.5 * (self.encoder.encode(cases) @ self._memory.T + spread.toarray())
         position = {case_id: j for j, case_id in enumerate(self._case_ids)}
         for i, case_id in enumerate(cases.case_ids):
             if case_id in position:

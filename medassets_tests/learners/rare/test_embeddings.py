@@ -11,6 +11,7 @@ from medassets.learners.rare.embeddings import (
     term_features,
     term_texts,
     text_vectors,
+    used_terms,
 )
 from medassets_tests.learners.rare.fixtures_few_shot import made_up_knowledge, made_up_ontology
 
@@ -42,6 +43,13 @@ def test_text_vectors_of_the_bundled_model_are_cached_and_carried_by_the_table(t
     assert np.allclose(features[1:6, 8:], vectors[1:6])
     with pytest.raises(ValueError, match="'walk'"):
         term_features(table, ontology, methods=("walk",))
+
+
+def test_used_terms_are_the_annotated_ones_and_their_ancestors() -> None:
+    ontology = made_up_ontology()
+    knowledge = made_up_knowledge(ontology)
+    expected = ontology.implied(knowledge.term.tolist())
+    assert set(np.flatnonzero(used_terms(knowledge.raw_profiles(), ontology))) == expected
 
 
 def test_definitions_are_read_in_the_full_setting_only() -> None:

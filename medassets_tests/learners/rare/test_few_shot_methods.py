@@ -100,9 +100,12 @@ def test_same_input_gives_same_model(
 
 @pytest.mark.parametrize("name", ["prototypical", "siamese", "maml"])
 def test_nothing_of_a_planted_case_enters_a_fit(
-    name: str, fitted: dict[str, Any], knowledge: RareKnowledge, cases: CaseSet, parts: tuple[CaseSet, CaseSet],
+    name: str,
+    fitted: dict[str, Any],
+    knowledge: RareKnowledge,
+    parts: tuple[CaseSet, CaseSet],
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     """Held-out cases with and without a mark must leave the very same bytes; the mark stands nowhere."""
     train, test = parts
     planted = test[np.arange(len(test))]
