@@ -177,7 +177,8 @@ def list_logits(network: RankNetwork, episodes: Episodes) -> np.ndarray:
 
 
 def list_ranks(scores: np.ndarray, episodes: Episodes) -> np.ndarray:
-    """Return float64 (n,): rank of the true disease on its list, infinity where it is not listed."""
+    """Return float64 (n,): rank of the true disease on its list (ties share), else infinity."""
     own = scores[np.arange(len(scores)), episodes.target][:, None]
-    above = ((scores > own) & (episodes.candidates >= 0)).sum(axis=1) + 1.0
-    return np.where(episodes.target >= 0, above, np.inf)
+    listed = episodes.candidates >= 0
+    above, equal = ((scores > own) & listed).sum(axis=1), ((scores == own) & listed).sum(axis=1)
+    return np.where(episodes.target >= 0, above + (equal - 1) / 2 + 1, np.inf)
