@@ -20,6 +20,7 @@ from medassets.evaluation.metrics import mean_ci, ranks_of
 from medassets.features.cases import CaseSet
 from medassets.features.phenotype_encoder import PhenotypeEncoder, unit_rows
 from medassets.features.rare import RareKnowledge
+from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.episodes import EpisodeError, EpisodeSampler
 from medassets.learners.rare.maml import MAML
 from medassets.learners.rare.prototypical import PrototypicalNetwork
@@ -107,6 +108,18 @@ def episode_table(
             except EpisodeError:
                 continue
     return table
+
+
+def protocol_episodes(config: FewShotConfig, labels: np.ndarray, way: int) -> int:
+    """Return how many episodes show each disease ``config.episodes_per_disease`` times on average.
+
+    Args:
+        config: the budget.
+        labels: candidate of each held-out case, -1 for none.
+        way: diseases in an episode.
+    """
+    diseases = len(np.unique(labels[labels >= 0]))
+    return max(1, -(-config.episodes_per_disease * diseases // way))
 
 
 def prototype_similarity(encoder: PhenotypeEncoder, cases: CaseSet, labels: np.ndarray) -> dict[str, float]:

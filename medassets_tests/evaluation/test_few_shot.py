@@ -7,10 +7,12 @@ from medassets.evaluation.few_shot import (
     episode_accuracy,
     episode_table,
     paired_difference,
+    protocol_episodes,
     prototype_similarity,
     rank_over_cases,
     transfer_gain,
 )
+from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.maml import MAML
 from medassets.learners.rare.prototypical import PrototypicalNetwork
 from medassets_tests.learners.rare.fixtures_few_shot import (
@@ -36,6 +38,11 @@ def test_more_shots_and_fewer_ways_are_easier() -> None:
     table = episode_table(NETWORK.encoder, CASES, LABELS, n_episodes=5)
     assert {(row.way, row.shot) for row in table} == {(5, 1), (5, 5)}
     assert all(row.low <= row.accuracy <= row.high and row.n_diseases == 8 for row in table)
+
+
+def test_protocol_shows_each_disease_as_often_as_the_budget_says() -> None:
+    assert protocol_episodes(FewShotConfig.full(), LABELS, 4) == 100 * 8 / 4
+    assert protocol_episodes(FewShotConfig.full(), np.array([-1, 3]), 5) == 20
 
 
 def test_cases_lie_closer_to_their_own_disease() -> None:

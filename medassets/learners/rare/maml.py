@@ -26,7 +26,7 @@ from medassets.features.rare_arrays import load_array, save_array
 from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
-from medassets.learners.rare.episodes import Episode, EpisodeSampler
+from medassets.learners.rare.episodes import Episode, EpisodeError, EpisodeSampler
 from medassets.learners.rare.maml_network import SCALE, Adapted, Tensors, accuracy, embed, new_body, start
 
 if TYPE_CHECKING:
@@ -99,9 +99,7 @@ class MAML:
         self._projection = nets.freeze(parameters, context)
         self.candidates = list(knowledge.candidates)
         patients = torch.from_numpy(self.projection.encode(cases))
-        sampler = EpisodeSampler(
-            labels, publication_groups(cases.case_ids, cases.pmids), shots=self.config.min_support
-        )
+        samplers = self._samplers(labels, publication_groups(cases.case_ids, cases.pmids))
         rng = np.random.default_rng(self.config.seed)
         body = new_body(patients.shape[1])
         optimiser = torch.optim.Adam(
@@ -110,10 +108,11 @@ class MAML:
         correct: list[np.ndarray] = []
         self.losses = []
         for _ in range(self.config.meta_iterations):
-            batch = [
-                self._tensors(patients, sampler.sample(rng, self.config.way, self.config.max_query), rng)
-                for _ in range(self.config.meta_batch)
-            ]
+            # Shots and queries change between iterations, not within one: vmap needs equal sizes.
+            sampler = samplers[rng.integers(len(samplers))]
+            n_query = int(rng.integers(self.config.min_query, self.config.max_query + 1))
+            episodes = [sampler.sample(rng, self.config.way, n_query) for _ in range(self.config.meta_batch)]
+            batch = [self._tensors(patients, episode, n_query, rng) for episode in episodes]
             loss, right = self._outer(body, *(torch.stack(part) for part in zip(*batch, strict=True)))
             optimiser.zero_grad()
             loss.backward()
@@ -250,13 +249,28 @@ class MAML:
 
         return {key: torch.from_numpy(value) for key, value in self._body.items()}
 
+    def _samplers(self, labels: np.ndarray, groups: list[str]) -> list[EpisodeSampler]:
+        """Return a sampler for each number of shots that enough diseases allow, at least the smallest one.
+
+        Raises:
+            EpisodeError: too few diseases allow even the smallest number.
+        """
+        shots = range(self.config.min_support, self.config.max_episode_support + 1)
+        samplers = [EpisodeSampler(labels, groups, shots=n) for n in shots]
+        usable = [sampler for sampler in samplers if len(sampler.diseases) >= self.config.way]
+        if not usable:
+            raise EpisodeError(
+                f"{len(samplers[0].diseases)} diseases have {self.config.min_support} cases and another "
+                f"publication; meta-training needs {self.config.way}"
+            )
+        return usable
+
     def _tensors(
-        self, patients: Any, episode: Episode, rng: np.random.Generator
+        self, patients: Any, episode: Episode, each: int, rng: np.random.Generator
     ) -> tuple[Any, Any, Any, Any]:
-        """Return support, its classes, query, its classes: queries are drawn evenly from the classes."""
+        """Return support, its classes, query, its classes: ``each`` queries are drawn of every class."""
         import torch
 
-        each = self.config.min_query
         drawn = [rng.choice(np.flatnonzero(episode.query_class == c), each) for c in range(self.config.way)]
         query = np.concatenate(drawn)
         return (

@@ -13,6 +13,7 @@ from medassets.features.rare import RareKnowledge
 from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
+from medassets.learners.rare.episodes import EpisodeError
 from medassets.learners.rare.maml import MAML
 from medassets.learners.rare.prototypical import PrototypicalNetwork
 from medassets.learners.rare.siamese import SiameseNetwork
@@ -208,6 +209,15 @@ def test_first_and_second_order_differ_in_the_outer_gradient(fitted: dict[str, A
     assert second != first
     assert len(second) == tiny_config().meta_iterations
     assert len(fitted["maml"].accuracy_by_step) == tiny_config().inner_steps + 1
+
+
+def test_too_few_diseases_for_an_episode_is_said(
+    knowledge: RareKnowledge, parts: tuple[CaseSet, CaseSet]
+) -> None:
+    with pytest.raises(
+        EpisodeError, match="8 diseases have 2 cases and another publication; meta-training needs 20"
+    ):
+        MAML(tiny_config(way=20)).fit(knowledge, parts[0])
 
 
 def test_memory_for_other_candidates_is_refused(
