@@ -152,14 +152,15 @@ def term_embeddings(
         profiles: (n_diseases, n_terms) annotated frequencies, for the information content.
         dimension: length of the structural vectors.
         seed: of the structural vectors.
-        text: (n_terms, n) text vectors, left out when None.
+        text: (n_terms, n) text vectors, left out when None; terms that were not read get no row.
     """
     structure = structure_vectors(ontology, information_content(profiles, ontology), dimension, seed=seed)
-    chosen = np.flatnonzero(ontology.is_phenotype & ~ontology.obsolete)
+    current = ontology.is_phenotype & ~ontology.obsolete
     parts = []
     for method, vectors in (("structure", structure), ("text", text)):
         if vectors is None:
             continue
+        chosen = np.flatnonzero(current & vectors.any(axis=1))
         flat = pa.array(vectors[chosen].astype(np.float32).ravel())
         offsets = pa.array(np.arange(len(chosen) + 1, dtype=np.int32) * vectors.shape[1])
         columns = {

@@ -90,16 +90,17 @@ def term_embeddings(
     """Embed HPO terms from the ontology's structure and from their text with a pre-trained language model."""
     from medassets.features.rare import RareKnowledge
     from medassets.learners.rare.embeddings import term_embeddings as embed
-    from medassets.learners.rare.embeddings import text_vectors
+    from medassets.learners.rare.embeddings import text_vectors, used_terms
 
     ontology = ontology_of(hpo_ontology)
+    profiles = RareKnowledge.build(ontology, disease_annotations).raw_profiles()
     text = text_vectors(
         ontology,
         model_dir=settings.language_model_dir,
         cache_dir=settings.home / "cache" / "embeddings",
         quick=settings.profile == "quick",
+        needed=used_terms(profiles, ontology) if settings.profile == "quick" else None,
     )
-    profiles = RareKnowledge.build(ontology, disease_annotations).raw_profiles()
     return embed(ontology, profiles, seed=settings.seed, text=text)
 
 
