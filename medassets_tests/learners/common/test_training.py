@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medassets.cohorts.simulate_common import simulate
 from medassets.features.common import ABSENT, PRESENT, UNKNOWN
 from medassets.learners.common.patients import CommonPatients, corrupt, unknown_share
-from medassets.learners.common.training import fitting_rows, prepare, stratified_folds, subsample
+from medassets.learners.common.training import (
+    FEWEST,
+    as_they_come,
+    fitting_rows,
+    prepare,
+    stratified_folds,
+    subsample,
+)
 from medassets_tests.learners.common import small
 
 
@@ -96,3 +104,25 @@ def test_subsample_keeps_folds_with_rows():
     assert np.bincount(less.train.labels).max() == 5
     where = {patient: fold for patient, fold in zip(small.data().train.ids, small.data().folds, strict=True)}
     assert [where[patient] for patient in less.train.ids] == less.folds.tolist()
+
+
+def test_simulated_patients_are_thinned_to_how_often_they_come():
+    knowledge = small.knowledge()
+    table = simulate(knowledge, seed=2, per_condition=300)
+    patients = CommonPatients.from_table(table, small.data().space, knowledge)
+    rows = as_they_come(patients, np.arange(len(patients)), knowledge, None, seed=1)
+    counts = np.bincount(patients.labels[rows], minlength=6)
+    assert counts.max() == 300
+    frequent = counts > FEWEST
+    share = knowledge.prior / knowledge.prior.max() * 300
+    assert np.abs(counts - share)[frequent].max() <= 1
+    assert counts.min() >= FEWEST
+
+
+def test_without_records_simulated_patients_take_their_place():
+    knowledge = small.knowledge()
+    table = simulate(knowledge, seed=2, per_condition=100)
+    data = prepare(table, small.split_of(table), knowledge, small.CONFIG)
+    assert data.origins == ["simulated"] and data.extra is None
+    assert np.bincount(data.train.labels).min() >= FEWEST
+    assert len(data.test) == 60
