@@ -15,6 +15,7 @@ import pyarrow as pa
 from medassets.orchestration import lineage
 from medassets.orchestration.training import RareData, origin_of, rare_data
 from medassets.serving.bundle import Bundle, write_bundle
+from medassets.serving.crosswalk import write_cross_references
 from medassets.serving.manifest import Metric, ModelEntry
 from medassets.settings import Settings
 
@@ -45,6 +46,7 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
             "common": common.export_bundle,
             "inquiry": inputs["common_inquiry"].save,
             "cards": lambda folder: _write_cards(inputs["model_cards"], folder),
+            "crosswalk": lambda folder: write_cross_references(inputs["hpo_ontology"].open_path(), folder),
         },
         settings_origin=str(settings.origin),
         profile=settings.profile,
