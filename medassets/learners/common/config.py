@@ -82,7 +82,7 @@ class DifferentialConfig(_Frozen):
     subsample: float = Field(default=0.8, gt=0, le=1)
     min_child_weight: float = Field(default=0.3, ge=0)
     l2: float = Field(default=0.3, ge=0)
-    softness: float = Field(default=8.0, ge=1, description="temperature where no reference exists")
+    softness: float = Field(default=4.0, ge=1, description="temperature where no reference exists")
 
 
 class TuningConfig(_Frozen):
