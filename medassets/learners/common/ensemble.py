@@ -22,6 +22,7 @@ from medassets.learners.common.calibration import choose_calibration
 from medassets.learners.common.config import CommonConfig
 from medassets.learners.common.conformal import BAND_EDGES, fit_conformal
 from medassets.learners.common.differential import DifferentialHead
+from medassets.learners.common.naive_bayes import NaiveBayes
 from medassets.learners.common.patients import CommonPatients, unknown_share
 from medassets.learners.common.stacking import fit_pool
 from medassets.learners.common.storage import (
@@ -108,6 +109,8 @@ class CommonEnsemble:
             "training": _training(data, head),
         }
         models = {name: bases[name].model for name in names}
+        if not (config.mix == "simulated" and data.extra is not None):
+            models["naive_bayes"] = _refitted(data, config)
         return cls(models, decision, head, data.space, data.knowledge, metadata)
 
     def predict(self, matrix: np.ndarray) -> CommonPrediction:
@@ -200,6 +203,17 @@ class _Judged:
             np.concatenate([self.labels, other.labels]),
             np.concatenate([self.probe, other.probe]),
         )
+
+
+def _refitted(data: TrainingData, config: CommonConfig) -> NaiveBayes:
+    """Naive Bayes on training and validation rows, once nothing is chosen on the latter any more.
+
+    Its tables of values grow with every record of a condition, some of which have a handful; a refit costs a
+    second. Out-of-fold and validation predictions, and what was fitted on them, stay those of the narrower
+    fit.
+    """
+    rows = CommonPatients.concat([data.train, data.validation])
+    return NaiveBayes.fit(data.knowledge, data.space, rows, config.naive_bayes)
 
 
 def _fit_head(base: TrainedBase, data: TrainingData, config: CommonConfig) -> DifferentialHead | None:

@@ -121,3 +121,10 @@ def test_bases_of_other_rows_are_refused():
 def test_an_unknown_base_model_is_named():
     with pytest.raises(ValueError, match="oracle"):
         train_base("oracle", small.data(), small.CONFIG)
+
+
+def test_validation_records_join_naive_bayes_in_the_end():
+    base = train_base("naive_bayes", small.data(), small.CONFIG).model
+    final = small.ensemble().models["naive_bayes"]
+    extra = final.metadata["params"]["records"] - base.metadata["params"]["records"]
+    assert extra == len(small.data().validation)
