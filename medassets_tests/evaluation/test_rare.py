@@ -25,7 +25,7 @@ TRAIN = made_cases(ONTOLOGY)
 TEST = made_cases(ONTOLOGY, per_disease=2, diseases=16, seed=9)
 KNOWLEDGE = made_knowledge(ONTOLOGY, TRAIN)
 CONFIG = RankerConfig(
-    "quick", ("clean", "published"), 2, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
+    "quick", ("clean", "published"), 2, 1, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
 )
 
 

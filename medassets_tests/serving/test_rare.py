@@ -11,7 +11,7 @@ ONTOLOGY = made_ontology()
 CASES = made_cases(ONTOLOGY)
 KNOWLEDGE = made_knowledge(ONTOLOGY, CASES)
 BOTH = RankerConfig(
-    "quick", ("clean", "published"), 2, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
+    "quick", ("clean", "published"), 2, 1, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
 )
 
 

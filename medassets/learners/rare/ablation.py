@@ -17,7 +17,7 @@ from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_evidence import FEATURES, SCORES
 from medassets.learners.rare.listwise import ListwiseConfig
-from medassets.learners.rare.ranker import learn_head, list_ranks
+from medassets.learners.rare.ranker import learn_networks, list_ranks
 from medassets.learners.rare.ranker_episodes import Episodes, held_out_knowledge
 from medassets.learners.rare.ranker_episodes import Protocol as Protocols
 
@@ -151,4 +151,4 @@ def figures(scores: str, setting: str, ranks: np.ndarray, episodes: Episodes) ->
 
 
 def _ranks(episodes: Episodes, config: ListwiseConfig, seed: int) -> np.ndarray:
-    return learn_head(episodes, config, seed)[1]
+    return list_ranks(learn_networks(episodes, config, seed)[1], episodes)

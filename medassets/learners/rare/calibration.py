@@ -6,6 +6,8 @@ does not: applying them (``features.rare_network``). Only episodes of the traini
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -17,31 +19,61 @@ _HAS_CASE = FEATURES.index("has_case")
 _PENALTY = 1e-4
 
 
-def describe(episodes: Episodes) -> np.ndarray:
-    """Return the case descriptions of all episodes: (n, 6)."""
-    return np.stack([case_description(f[: max(int((c >= 0).sum()), 1)], FEATURES)
-                     for f, c in zip(episodes.features, episodes.candidates, strict=True)])  # fmt: skip
+@dataclass(frozen=True, eq=False)
+class HeldOutLogits:
+    """What calibration needs of held-out episodes: n episodes, K places on a list.
+
+    Attributes:
+        logits: (n, K) of networks that were not learned on the episode's fold.
+        listed: (n, K) bool, whether a place is taken.
+        has_case: (n, K) 1 where the candidate has known cases, else 0.
+        target: (n,) place of the true disease, K where it is not listed.
+        weight: (n,) weight of the episode.
+        description: (n, 6) as :func:`case_description` gives it.
+    """
+
+    logits: np.ndarray
+    listed: np.ndarray
+    has_case: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    description: np.ndarray
+
+    @classmethod
+    def of(cls, episodes: Episodes, logits: np.ndarray) -> HeldOutLogits:
+        """Take what is needed from the episodes."""
+        description = [
+            case_description(f[: max(int((c >= 0).sum()), 1)], FEATURES)
+            for f, c in zip(episodes.features, episodes.candidates, strict=True)
+        ]
+        return cls(
+            logits,
+            episodes.candidates >= 0,
+            (episodes.features[:, :, _HAS_CASE] > 0.5).astype(np.int64),
+            np.where(episodes.target >= 0, episodes.target, logits.shape[1]),
+            episodes.weight,
+            np.stack(description),
+        )
+
+    def with_more(self, other: HeldOutLogits) -> HeldOutLogits:
+        """Return the episodes of both."""
+        names = self.__dataclass_fields__
+        return HeldOutLogits(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
 
 
-def fit_calibration(episodes: Episodes, logits: np.ndarray) -> Calibration:
+def fit_calibration(held_out: HeldOutLogits) -> Calibration:
     """Choose the calibration that makes the true answers most likely.
 
     The true answer of an episode whose disease is not on the list is "none that I know". Episodes count by
     their weight, so that one publication with hundreds of cases does not set the scale.
-
-    Args:
-        episodes: held-out episodes.
-        logits: (n, K) of networks that were not learned on the episode's fold.
     """
-    listed = episodes.candidates >= 0
-    kind = (episodes.features[:, :, _HAS_CASE] > 0.5).astype(np.int64)
-    description = describe(episodes)
+    logits, listed, kind = held_out.logits, held_out.listed, held_out.has_case
+    description, truth = held_out.description, held_out.target
     center, spread = description.mean(axis=0), description.std(axis=0)
     center[0], spread = 0.0, np.where(spread > 1e-6, spread, 1.0)
     standard = (description - center) / spread
-    truth = np.where(episodes.target >= 0, episodes.target, logits.shape[1])
-    weight = episodes.weight / episodes.weight.sum()
-    rows = np.arange(len(episodes))
+    weight = held_out.weight / held_out.weight.sum()
+    rows = np.arange(len(logits))
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         inverse, offset = np.exp(x[:2]), np.array([x[2], 0.0])

@@ -33,13 +33,13 @@ class ListwiseConfig:
         zero_shot_weight: how much more an episode counts whose disease has no known case.
     """
 
-    hidden: int = 48
-    epochs: int = 4
+    hidden: int = 64
+    epochs: int = 8
     batch: int = 32
-    negatives: int = 160
+    negatives: int = 100
     learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    dropout: float = 0.1
+    weight_decay: float = 1e-2
+    dropout: float = 0.3
     zero_shot_weight: float = 1.0
 
 

@@ -21,7 +21,7 @@ from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_model import Head, RareModel
 from medassets.features.rare_network import RankNetwork
-from medassets.learners.rare.calibration import fit_calibration
+from medassets.learners.rare.calibration import HeldOutLogits, fit_calibration
 from medassets.learners.rare.listwise import ListwiseConfig, merge, train_network
 from medassets.learners.rare.ranker_episodes import Episodes, Protocol, make_episodes
 
@@ -35,6 +35,7 @@ class RankerConfig:
         protocols: heads to learn. ``clean`` answers users; ``published`` is only for figures as other
             papers give them.
         n_folds: folds of publication groups.
+        repeats: assignments of groups to folds; the networks of all are one ensemble.
         listwise: settings of each network.
         seed: of folds and networks.
     """
@@ -42,13 +43,16 @@ class RankerConfig:
     profile: Literal["quick", "full"] = "full"
     protocols: tuple[Protocol, ...] = ("clean", "published")
     n_folds: int = 5
+    repeats: int = 2
     listwise: ListwiseConfig = field(default_factory=ListwiseConfig)
     seed: int = 0
 
     @classmethod
     def quick(cls, seed: int = 0) -> RankerConfig:
         """Settings that finish in under three minutes on two cores."""
-        return cls("quick", ("clean",), 3, ListwiseConfig(hidden=32, epochs=2, negatives=80), seed)
+        return cls(
+            "quick", ("clean",), 3, 1, ListwiseConfig(hidden=32, epochs=2, negatives=80, dropout=0.1), seed
+        )
 
     @classmethod
     def full(cls, seed: int = 0) -> RankerConfig:
@@ -101,18 +105,35 @@ class RareRanker:
         """
         heads: dict[str, Head] = {}
         for protocol in self.config.protocols:
-            episodes = make_episodes(
-                knowledge, cases, protocol, n_folds=self.config.n_folds, seed=self.config.seed
-            )
-            heads[protocol], held_out = learn_head(episodes, self.config.listwise, self.config.seed)
-            self._learned[protocol] = {
-                "episodes": len(episodes),
-                "listed": float((episodes.target >= 0).mean()),
-                "held_out_top1": float((held_out == 1).mean()),
-                "held_out_top10": float((held_out <= 10).mean()),
-            }
+            heads[protocol], self._learned[protocol] = self._learn(knowledge, cases, protocol)
         self._model = RareModel.of(knowledge, cases, heads)
         return self
+
+    def _learn(
+        self, knowledge: RareKnowledge, cases: CaseSet, protocol: Protocol
+    ) -> tuple[Head, dict[str, float]]:
+        """Learn one head on every repeat of the folds, and say how it ranked what it had not learned."""
+        networks: list[RankNetwork] = []
+        held_out: HeldOutLogits | None = None
+        ranks = []
+        for seed in range(self.config.seed, self.config.seed + self.config.repeats):
+            episodes = make_episodes(knowledge, cases, protocol, n_folds=self.config.n_folds, seed=seed)
+            learned, logits = learn_networks(episodes, self.config.listwise, seed)
+            networks += learned
+            found = HeldOutLogits.of(episodes, logits)
+            held_out = found if held_out is None else held_out.with_more(found)
+            ranks.append(list_ranks(logits, episodes))
+        if held_out is None:
+            raise ValueError("the ranker needs at least one repeat of the folds")
+        rank = np.concatenate(ranks)
+        described = {
+            "episodes": len(rank),
+            "networks": len(networks),
+            "listed": float(np.isfinite(rank).mean()),
+            "held_out_top1": float((rank <= 1).mean()),
+            "held_out_top10": float((rank <= 10).mean()),
+        }
+        return Head(merge(networks), fit_calibration(held_out)), described
 
     def score(self, cases: CaseSet, protocol: str = "clean") -> np.ndarray:
         """Return float32 (n_cases, n_candidates); higher is more probable."""
@@ -154,20 +175,21 @@ class RareRanker:
         return other
 
 
-def learn_head(episodes: Episodes, config: ListwiseConfig, seed: int) -> tuple[Head, np.ndarray]:
-    """Learn one network a fold and calibrate on the folds left out.
+def learn_networks(
+    episodes: Episodes, config: ListwiseConfig, seed: int
+) -> tuple[list[RankNetwork], np.ndarray]:
+    """Learn one network a fold, each without that fold.
 
     Returns:
-        The head (all networks as one ensemble) and float64 (n_episodes,), the rank of the true disease of
-        each episode under the network that did not learn on it; infinity where it is not on the list.
+        The networks, and float32 (n, K) logits of each episode by the network that did not learn on it.
     """
     networks = []
     logits = np.zeros(episodes.candidates.shape, np.float32)
     for fold in np.unique(episodes.fold):
         held = episodes.fold == fold
-        networks.append(train_network(episodes[~held], config, seed + int(fold)))
+        networks.append(train_network(episodes[~held], config, 1000 * seed + int(fold)))
         logits[held] = list_logits(networks[-1], episodes[held])
-    return Head(merge(networks), fit_calibration(episodes, logits)), list_ranks(logits, episodes)
+    return networks, logits
 
 
 def list_logits(network: RankNetwork, episodes: Episodes) -> np.ndarray:

@@ -23,7 +23,7 @@ from medassets_tests.fixtures_ranker import (
 ONTOLOGY = made_ontology()
 CASES = made_cases(ONTOLOGY)
 KNOWLEDGE = made_knowledge(ONTOLOGY, CASES)
-SMALL = RankerConfig("quick", ("clean",), 2, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10))
+SMALL = RankerConfig("quick", ("clean",), 2, 1, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10))
 FRESH = made_cases(ONTOLOGY, per_disease=2, diseases=16, seed=5)
 
 
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path, ranke
     ranker.save(tmp_path / "a")
     RareRanker(SMALL).fit(KNOWLEDGE, CASES).save(tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
-    other = RankerConfig(SMALL.profile, SMALL.protocols, SMALL.n_folds, SMALL.listwise, seed=1)
+    other = RankerConfig(SMALL.profile, SMALL.protocols, SMALL.n_folds, 1, SMALL.listwise, seed=1)
     RareRanker(other).fit(KNOWLEDGE, CASES).save(tmp_path / "c")
     assert content(tmp_path / "a") != content(tmp_path / "c")
 
