@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, doctor, run, secure, serve, validate
+from medassets.commands import ask, doctor, run, secure, serve, ui, validate
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(serve.serve)
 app.command()(serve.dev)
+app.command()(ui.ui)
 app.command()(ask.diagnose)
 app.add_typer(validate.app, name="validate")
 app.command()(ask.lineage)

@@ -1,0 +1,116 @@
+"""Entering findings: search, common questions, and the list of what was stated.
+
+What belongs here: widgets that change the case. What does not: what may stand together (``case``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from medassets.page.case import Finding, State
+from medassets.page.names import evidence_finding, finding_name, topics, values_of
+from medassets.page.session import api, ask, case, language
+from medassets.page.strings import text
+
+_STATES: tuple[State, ...] = ("present", "absent", "unknown")
+_COLOURS = {"present": "green", "absent": "red", "unknown": "gray"}
+_ANSWERS: dict[str, State] = {"yes": "present", "no": "absent", "dont_know": "unknown"}
+
+
+def draw() -> None:
+    """Search, the findings, and the button that asks."""
+    spoken = language()
+    query = st.text_input(text("search", spoken), placeholder=text("search_hint", spoken), key="search").strip()
+    if query:
+        _results(query)
+    st.markdown(f"**{text('findings', spoken)}**")
+    if not case().findings:
+        st.caption(text("findings_none", spoken))
+    for finding in list(case().findings.values()):
+        _row(finding)
+    with st.expander(text("questions", spoken)):
+        _questions()
+    if st.button(text("rank", spoken), type="primary", key="rank", width="stretch"):
+        if case().is_empty:
+            st.warning(text("empty_case", spoken))
+        else:
+            ask()
+
+
+def _results(query: str) -> None:
+    spoken = language()
+    found = api().terms(query, spoken)
+    if not found:
+        st.caption(text("search_none", spoken))
+    for term in found:
+        _result(term)
+
+
+def _result(term: dict[str, Any]) -> None:
+    spoken = language()
+    values = values_of(term["id"], spoken) if term["kind"] == "evidence" else {}
+    kind = text(f"search_{term['kind']}", spoken)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{_plain(term['label'])}  \n:small[:gray[{kind}]]")
+        code = term["id"]
+        if values:
+            code = st.selectbox(
+                text("value", spoken), list(values), format_func=values.__getitem__, key=f"value_{term['id']}",
+                label_visibility="collapsed",
+            )  # fmt: skip
+        for state in _STATES:
+            stated = code if state == "present" else term["id"]
+            st.button(
+                text(state, spoken), key=f"{state}_{term['id']}", on_click=_state, args=(term, stated, state),
+                help=f"{text(state, spoken)}: {term['label']}",
+            )  # fmt: skip
+
+
+def _state(term: dict[str, Any], code: str, state: State) -> None:
+    if term["kind"] == "evidence":
+        case().state(evidence_finding(code, state, language(), term["label"]))
+    else:
+        case().state(Finding(term["id"], "hpo", term["label"], state))
+
+
+def _row(finding: Finding) -> None:
+    spoken = language()
+    name = finding_name(finding, spoken)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f":{_COLOURS[finding.state]}-badge[{text(finding.state, spoken)}] {_plain(name)}")
+        st.button(
+            text("remove", spoken), key=f"remove_{finding.id}", type="tertiary", on_click=case().remove,
+            args=(finding.id,), help=f"{text('remove', spoken)}: {name}",
+        )  # fmt: skip
+
+
+def _questions() -> None:
+    spoken = language()
+    groups = topics()
+    group = st.selectbox(
+        text("group", spoken), sorted(groups), format_func=lambda g: text(f"group_{g}", spoken),
+        index=sorted(groups).index("general"), key="group",
+    )  # fmt: skip
+    options = ["not_asked", *_ANSWERS]
+    for item in groups[group]:
+        stated = case().findings.get(item.code)
+        now = next((i for i, s in enumerate(_ANSWERS.values(), 1) if stated and stated.state == s), 0)
+        # The state is part of the key, so that an answer given elsewhere shows here as well.
+        given = st.radio(
+            item.question_es if spoken == "es" else item.question_en, options, now, horizontal=True,
+            format_func=lambda o: text(o, spoken),
+            key=f"ask_{item.code}_{st.session_state['round']}_{now}",
+        )  # fmt: skip
+        if options.index(given) != now:
+            if given == "not_asked":
+                case().remove(item.code)
+            else:
+                case().state(evidence_finding(item.code, _ANSWERS[given], spoken))
+            st.rerun()
+
+
+def _plain(label: str) -> str:
+    """A label without meaning for Markdown."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>:$~" else c for c in label)
