@@ -88,8 +88,15 @@ class ParentLevels(NamedTuple):
     steps: list[tuple[np.ndarray, np.ndarray]]
 
     @classmethod
-    def of(cls, ontology: Ontology) -> ParentLevels:
-        """Order the terms of an ontology by their longest way to a root."""
+    def of(cls, ontology: Ontology, wanted: np.ndarray | None = None) -> ParentLevels:
+        """Order the terms of an ontology by their longest way to a root.
+
+        Args:
+            ontology: the ontology.
+            wanted: bool (n_terms,), terms whose values are asked for; all when None. Others may be left as
+                they are.
+        """
+        needed = np.ones(len(ontology), bool) if wanted is None else wanted @ ontology.closure > 0
         depth = np.zeros(len(ontology), np.int64)
         order = sorted(range(len(ontology)), key=lambda i: (len(ontology.ancestors(i)), i))
         for i in order:
@@ -97,7 +104,9 @@ class ParentLevels(NamedTuple):
                 depth[i] = 1 + max(depth[p] for p in ontology.parents[i])
         steps = []
         for level in range(1, int(depth.max(initial=0)) + 1):
-            terms = np.flatnonzero(depth == level)
+            terms = np.flatnonzero((depth == level) & needed)
+            if len(terms) == 0:
+                continue
             most = max(len(ontology.parents[i]) for i in terms)
             parents = np.array([(ontology.parents[i] * most)[:most] for i in terms])
             steps.append((terms, parents))

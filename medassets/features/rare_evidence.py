@@ -89,7 +89,9 @@ class Evidence:
         """Prepare the derived tables (a second)."""
         self.memory = memory
         self._closure = ontology.closure
-        self._levels = ParentLevels.of(ontology)
+        linked = np.bincount(memory.links.indices, minlength=len(memory.ic))
+        linked += np.bincount(memory.foreign_links.indices, minlength=len(memory.ic))
+        self._levels = ParentLevels.of(ontology, linked > 0)
         ic = memory.ic
         ratios = log_ratios(memory.own)
         # Without the ratios' bases: they are the same for all candidates of a case.

@@ -116,9 +116,10 @@ class RareModel:
     ) -> Iterator[tuple[CandidateList, np.ndarray]]:
         """Yield each list with its logits; the network reads several lists at once."""
         while batch := list(islice(lists, _TOGETHER)):
-            logits = network.logits(np.concatenate([listed.features for listed in batch]))
-            ends = np.cumsum([len(listed.candidates) for listed in batch])
-            yield from zip(batch, np.split(logits, ends[:-1]), strict=True)
+            ends = np.cumsum([0, *(len(listed.candidates) for listed in batch)])
+            features = np.concatenate([listed.features for listed in batch])
+            logits = network.quick_logits(features, ends[:-1])
+            yield from zip(batch, np.split(logits, ends[1:-1]), strict=True)
 
     def score(self, cases: CaseSet, protocol: str = "clean") -> np.ndarray:
         """Return float32 (n_cases, n_candidates); higher is more probable.

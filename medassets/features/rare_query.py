@@ -94,16 +94,24 @@ class ColumnTable:
         if keep is not None:
             columns = sp.diags(keep.astype(np.float32)).tocsr() @ columns
             columns.eliminate_zeros()
-        self._data, self._indices, self._indptr = columns.data, columns.indices, columns.indptr
+        # In the types that bincount works in, so that nothing is converted a call.
+        self._data, self._rows = columns.data.astype(np.float64), columns.indices.astype(np.int64)
+        self._bounds = columns.indptr.tolist()
         self._n_rows = rows.shape[0]
 
     def dot(self, terms: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Return float64 (n_rows,): the product with a vector of ``weights`` (else 1) at ``terms``."""
-        positions, owner = gather(self._indptr, terms)
-        values = self._data[positions]
-        if weights is not None:
-            values = values * weights[owner]
-        return np.bincount(self._indices[positions], values, self._n_rows)
+        if len(terms) == 0:
+            return np.zeros(self._n_rows)
+        parts = [slice(self._bounds[t], self._bounds[t + 1]) for t in terms.tolist()]
+        rows = np.concatenate([self._rows[part] for part in parts])
+        if weights is None:
+            values = np.concatenate([self._data[part] for part in parts])
+        else:
+            values = np.concatenate(
+                [self._data[part] * weight for part, weight in zip(parts, weights.tolist(), strict=True)]
+            )
+        return np.bincount(rows, values, self._n_rows)
 
 
 class BlockReader:

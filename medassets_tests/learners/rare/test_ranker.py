@@ -183,3 +183,18 @@ def test_logits_of_lists_do_not_depend_on_the_padding(ranker):
 def test_quick_and_full_say_which_they_are():
     assert RankerConfig.quick().profile == "quick" and RankerConfig.full().profile == "full"
     assert RankerConfig.quick().n_folds < RankerConfig.full().n_folds
+
+
+def test_leading_candidates_are_asked_of_all_networks(ranker, monkeypatch):
+    monkeypatch.setattr("medassets.features.rare_network._LEADING", 5)
+    network = ranker.model.heads["clean"].network
+    lists = list(ranker.model.evidence.lists(FRESH[:3]))
+    starts = np.cumsum([0, *(len(x.candidates) for x in lists[:-1])])
+    features = np.concatenate([x.features for x in lists])
+    quick, full = network.quick_logits(features, starts), network.logits(features)
+    for start, listed in zip(starts, lists, strict=True):
+        part = slice(start, start + len(listed.candidates))
+        same = np.isclose(quick[part], full[part], atol=1e-5)
+        assert same.sum() >= 5 and same[quick[part].argmax()]
+    with pytest.raises(ValueError, match="features"):
+        network.logits(features[:, :-1])
