@@ -43,6 +43,7 @@ def rare(
         from medassets.serving.validation import validate_rare
 
         report = validate_rare(_directory(config, bundle), path, clean=clean)
+    warn_of_overlap(report)
     _write(report, to)
     if as_json:
         emit(report)
@@ -76,6 +77,7 @@ def common(
         # Official files repeat a few rows; here each row counts.
         patients, rejected = read_patients(path, CommonKnowledge.bundled(), duplicates="keep")
         report = validate_common(_directory(config, bundle), patients, rejected)
+    warn_of_overlap(report)
     _write(report, to)
     if as_json:
         emit(report)
@@ -109,6 +111,17 @@ def _write(report: dict[str, Any], to: Path | None) -> None:
     pending = to.with_name(f".{to.name}-{os.getpid()}")
     pending.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     os.replace(pending, to)
+
+
+def warn_of_overlap(report: dict[str, Any]) -> None:
+    """Say on standard error where the files are not unseen: figures on known patients flatter."""
+    overlap = report["overlap"]
+    if overlap is None:
+        err.print("overlap: this bundle does not carry what would tell whether these patients are new to it")
+    elif any(overlap.values()):
+        known = f"{overlap['cases']} cases and {overlap['publications']} publications of these files"
+        err.print(f"[yellow]overlap:[/yellow] {known} are among those that the bundle was made from:"
+                  " the figures are not all of new patients", highlight=False, soft_wrap=True)  # fmt: skip
 
 
 def _quarantined(report: dict[str, Any]) -> None:

@@ -13,10 +13,13 @@ import dagster as dg
 import pyarrow as pa
 
 from medassets.orchestration import lineage
+from medassets.orchestration.inputs import ontology_of
 from medassets.orchestration.training import RareData, origin_of, rare_data
 from medassets.serving.bundle import Bundle, write_bundle
 from medassets.serving.crosswalk import write_cross_references
 from medassets.serving.manifest import Metric, ModelEntry
+from medassets.serving.overlap import SEEN, write_seen
+from medassets.serving.text import TEXT, write_matcher
 from medassets.settings import Settings
 
 #: Models that a bundle carries, to the report and the name that has their figures.
@@ -47,6 +50,8 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
             "inquiry": inputs["common_inquiry"].save,
             "cards": lambda folder: _write_cards(inputs["model_cards"], folder),
             "crosswalk": lambda folder: write_cross_references(inputs["hpo_ontology"].open_path(), folder),
+            SEEN: lambda folder: write_seen(inputs["common_patients"], folder),
+            TEXT: lambda folder: write_matcher(ontology_of(inputs["hpo_ontology"]), folder),
         },
         settings_origin=str(settings.origin),
         profile=settings.profile,

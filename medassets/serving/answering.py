@@ -15,7 +15,7 @@ from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.serving.bundle import MANIFEST, BundleError, latest_bundle, read_manifest
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.provenance import Node, lineage
-from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError
+from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.sealing import Sealer, read_keys
 from medassets.serving.store import NoPredictionError, PredictionStore, Record
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
@@ -65,7 +65,8 @@ class Desk:
         answer: dict[str, Any] = plain(self.diagnoser.diagnose(request, bento=self.bento))
         record = Record(
             answer["prediction_id"], answer["at"], answer["versions"]["bundle"], self.bento,
-            request.model_dump(mode="json", exclude_defaults=True), answer,
+            # Without the text, which may name people: what was understood of it stands in the answer.
+            request.model_dump(mode="json", exclude_defaults=True, exclude={"text"}), answer,
         )  # fmt: skip
         self.store.append(record, actor=actor)
         return answer
@@ -85,6 +86,14 @@ class Desk:
         """
         found: dict[str, Any] = plain(self.diagnoser.next_questions(request, n))
         return found
+
+    def annotate(self, request: TextRequest) -> dict[str, Any]:
+        """The findings of a text; nothing is kept.
+
+        Raises:
+            RequestError: the bundle cannot read text.
+        """
+        return self.diagnoser.annotate(request)
 
     def prediction(self, prediction_id: str) -> Record:
         """A prediction as kept.

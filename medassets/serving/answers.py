@@ -97,6 +97,42 @@ class Mapped(_Shape):
     reason: str
 
 
+class Understood(_Shape):
+    """A finding that the text names."""
+
+    hpo_id: str
+    name: str
+    start: int = Field(description="offset of the first character, counted in code points")
+    end: int = Field(description="offset after the last character")
+    text: str = Field(description="the words as written")
+    negated: bool
+    uncertain: bool
+    family: bool = Field(description="said of a relative")
+    confidence: float = Field(description="that the words mean the term, 0 to 1")
+    state: Literal["observed", "excluded", "uncertain", "family"]
+
+
+class UsedFinding(Understood):
+    """A finding of the text, and whether the differential rests on it."""
+
+    used: Literal["observed", "excluded"] | None
+
+
+class Annotation(_Shape):
+    """The findings of a text."""
+
+    findings: list[Understood]
+    notice: str
+
+
+class Note(_Shape):
+    """A finding of the text that was left out, and why."""
+
+    field: str
+    hpo_id: str
+    message: str
+
+
 class Versions(_Shape):
     """Everything that decided the answer."""
 
@@ -117,6 +153,8 @@ class Answer(_Shape):
     common: CommonAnswer | None
     not_answered: dict[str, str] = Field(description="why a part is null")
     mapped: list[Mapped] = Field(description="findings that were read as others, none is dropped")
+    understood: list[UsedFinding] = Field(default=[], description="findings of the text")
+    notes: list[Note] = Field(default=[], description="what was decided where findings conflict")
     training_origin: dict[str, list[str]] = Field(
         description="where the patients came from that the models learned from: "
         "published_case, ddxplus, simulated, ctgan, ehr"

@@ -18,12 +18,12 @@ from starlette.concurrency import run_in_threadpool
 from medassets import __version__
 from medassets.serving.access import KeyRing
 from medassets.serving.answering import Desk
-from medassets.serving.answers import Answer
+from medassets.serving.answers import Annotation, Answer
 from medassets.serving.http_clinical import add_clinical_routes
 from medassets.serving.http_parts import JSON, Door, body, handle_errors, openapi, problems, takes
 from medassets.serving.measures import CONTENT_TYPE, MeasuredMiddleware, Measures
 from medassets.serving.provenance import prov_json
-from medassets.serving.requests import DiagnosisRequest, Feedback, parse_body, parse_request
+from medassets.serving.requests import DiagnosisRequest, Feedback, TextRequest, parse_body, parse_request
 
 
 def create_app(desk: Callable[[], Desk], ring: KeyRing | None = None) -> FastAPI:
@@ -72,6 +72,17 @@ def create_app(desk: Callable[[], Desk], ring: KeyRing | None = None) -> FastAPI
         """The questions that would tell most, given what is known; stateless."""
         asked = parse_request(await body(request))
         return JSON(await run_in_threadpool(desk().next_questions, asked, n))
+
+    @app.post(
+        "/v1/annotate",
+        response_model=Annotation,
+        responses=problems(400, 401, 403, 413, 503),
+        openapi_extra=takes(TextRequest),
+    )
+    async def annotate(request: Request, _: Asker) -> Response:
+        """The findings that a text names, with their places; nothing is kept."""
+        given = parse_body(TextRequest, await body(request))
+        return JSON(await run_in_threadpool(desk().annotate, given))
 
     @app.post(
         "/v1/feedback",

@@ -22,12 +22,12 @@ from medassets.serving.access import AccessError, KeyRing, Right
 from medassets.serving.answering import Desk
 from medassets.serving.bundle import BundleError
 from medassets.serving.measures import Measures
-from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError
+from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.store import NoPredictionError, StoreError
 
 MAX_BODY = 1 << 20
 PROBLEM = "application/problem+json"
-_BODIES = (DiagnosisRequest, Feedback)
+_BODIES = (DiagnosisRequest, Feedback, TextRequest)
 _REF = "#/components/schemas/{model}"
 _BEARER = HTTPBearer(auto_error=False, description="an API key of `medassets keys add`")
 _TITLES = {

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from medassets.features.common import EvidenceError, EvidenceSpace
+from medassets.ingest.text import TextMatcher
 from medassets.knowledge.ontology import Ontology
 from medassets.serving.answers import NOTICE
 from medassets.serving.bundle import Bundle, BundleError, load_bundle
 from medassets.serving.crosswalk import CodeMap
-from medassets.serving.requests import DiagnosisRequest, Language, RequestError
+from medassets.serving.requests import DiagnosisRequest, Language, RequestError, TextRequest
 from medassets.serving.store import now
+from medassets.serving.text import TEXT, annotate, join, read_matcher
 
 T = TypeVar("T")
 
@@ -86,6 +88,7 @@ class Diagnoser:
         common: ensemble, or ``None``.
         inquiry: interview, or ``None``.
         codes: from other terminologies' codes to HPO; without it only HPO's own are known.
+        matcher: finds phenotypes in text; without it requests with a text are refused.
     """
 
     def __init__(
@@ -96,10 +99,11 @@ class Diagnoser:
         common: CommonModel | None = None,
         inquiry: Interviewer | None = None,
         codes: CodeMap | None = None,
+        matcher: TextMatcher | None = None,
     ) -> None:
         if rare is None and common is None:
             raise BundleError(f"bundle {bundle.version} carries neither a rare nor a common model")
-        self.codes = codes or CodeMap()
+        self.codes, self.matcher = codes or CodeMap(), matcher
         self.bundle, self.rare, self.common, self.inquiry = bundle, rare, common, inquiry
         manifest = bundle.manifest
         self._versions = {
@@ -147,7 +151,8 @@ class Diagnoser:
 
             inquiry = _read(bundle, INQUIRY, Inquiry.load)
         codes = CodeMap.load(bundle.part(CROSSWALK)) if CROSSWALK in parts else None
-        return cls(bundle, rare=rare, common=common, inquiry=inquiry, codes=codes)
+        matcher = _read(bundle, TEXT, read_matcher) if TEXT in parts else None
+        return cls(bundle, rare=rare, common=common, inquiry=inquiry, codes=codes, matcher=matcher)
 
     def diagnose(self, request: DiagnosisRequest, *, bento: str = "none") -> dict[str, Any]:
         """Answer a request.
@@ -162,6 +167,12 @@ class Diagnoser:
         Raises:
             RequestError: nothing to go by, an unknown term or code, or findings that contradict each other.
         """
+        understood: list[dict[str, Any]] = []
+        notes: list[dict[str, str]] = []
+        if request.text:
+            if self.matcher is None or self.rare is None:
+                raise RequestError([("text", _NO_PART)])
+            request, understood, notes = join(request, self.matcher, self.rare.ontology)
         if not request.has_phenotype and not request.has_evidence:
             raise RequestError(
                 [("observed", "nothing to go by: give HPO terms here, or answers in evidence")]
@@ -174,12 +185,25 @@ class Diagnoser:
             "common": None,
             "not_answered": {},
             "mapped": [],
+            "understood": understood,
+            "notes": notes,
             "training_origin": {},
             "versions": self._versions | {"bento": bento},
         }
         self._answer_rare(request, answer)
         self._answer_common(request, answer)
         return answer
+
+    def annotate(self, request: TextRequest) -> dict[str, Any]:
+        """The findings of a text, as ``answers.Annotation``.
+
+        Raises:
+            RequestError: the bundle carries no dictionaries.
+        """
+        if self.matcher is None:
+            raise RequestError([("text", _NO_PART)])
+        findings = annotate(self.matcher, request.text, request.language)
+        return {"findings": findings, "notice": NOTICE[request.language]}
 
     def next_questions(self, request: DiagnosisRequest, n: int = 1) -> dict[str, Any]:
         """The questions that would tell most, given what is known.

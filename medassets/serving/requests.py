@@ -32,6 +32,8 @@ DAYS_PER_YEAR = 365.25
 MAX_AGE_YEARS = 130
 #: Far above any real patient's findings, low enough to bound the work of a request.
 MAX_FINDINGS = 500
+#: A long discharge letter has about 10,000 characters.
+MAX_TEXT = 20_000
 
 _ISO_AGE = re.compile(
     r"P(?=\d)(?:(?P<years>\d+(?:\.\d+)?)Y)?(?:(?P<months>\d+(?:\.\d+)?)M)?"
@@ -136,6 +138,7 @@ class DiagnosisRequest(BaseModel):
                     "observed": ["HP:0001250", "HP:0001263"],
                     "excluded": ["HP:0000252"],
                 },
+                {"age": 5, "text": "Recurrent seizures and developmental delay, no microcephaly."},
                 {"age": 34, "sex": "M", "evidence": {"present": ["E_53", "E_91"], "absent": ["E_201"]}},
             ]
         },
@@ -146,6 +149,11 @@ class DiagnosisRequest(BaseModel):
         default=[], description="HPO ids of findings that were looked for and are absent"
     )
     unknown: Findings = Field(default=[], description="HPO ids of findings that could not be assessed")
+    text: str = Field(
+        default="",
+        max_length=MAX_TEXT,
+        description="findings in words; the answer lists what was understood, the text itself is not kept",
+    )
     evidence: Annotated[Evidence, BeforeValidator(_evidence)] = Field(
         default_factory=Evidence,
         description="answers to the common-disease questions; a list means present",
@@ -160,7 +168,7 @@ class DiagnosisRequest(BaseModel):
         default=None, description="the hospital's identifier; only a keyed pseudonym of it is kept"
     )
     top: int = Field(10, ge=1, le=100, description="how many candidates of each differential to return")
-    language: Language = Field("en", description="language of questions and labels")
+    language: Language = Field("en", description="language of the text, of questions and labels")
 
     @field_serializer("age")
     def _age(self, days: float | None) -> str | None:
@@ -193,6 +201,18 @@ class DiagnosisRequest(BaseModel):
     def age_years(self) -> float | None:
         """Age in years, for the common-disease models."""
         return None if self.age is None else self.age / DAYS_PER_YEAR
+
+
+class TextRequest(BaseModel):
+    """A text whose findings are wanted, without an answer to them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"text": "Seizures since birth, no fever.", "language": "en"}]},
+    )
+
+    text: str = Field(min_length=1, max_length=MAX_TEXT, description="findings in words; not kept")
+    language: Language = Field("en", description="language of the text")
 
 
 class Feedback(BaseModel):

@@ -28,11 +28,12 @@ from medassets.ingest.quarantine import QuarantineRow, reasons
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
 from medassets.serving.bundle import load_bundle
+from medassets.serving.overlap import SEEN, read_seen, shared_cases, shared_patients
 from medassets.serving.predictor import COMMON, INQUIRY, RARE
 
-#: Cases scored at once: 500 x 12,000 candidates are 24 MB.
 #: Nominal coverage of the conformal sets.
 COVERAGE = 0.95
+#: Cases scored at once: 500 x 12,000 candidates are 24 MB.
 _CHUNK = 500
 #: Shares of unknown and of wrong answers that ``validate common`` reports.
 NOISE = {
@@ -97,6 +98,7 @@ def validate_rare(bundle_dir: Path, path: Path, *, clean: bool = False) -> dict[
     predictor = RarePredictor.load(bundle.part(RARE))
     read = read_rare_cases(path, predictor.ontology)
     cases = CaseSet.from_tables(read.cases, read.phenotypes, predictor.ontology)
+    overlap = shared_cases(predictor.model.cases, cases)
     if not clean and PUBLISHED in predictor.model.heads:
         # The head learned for annotations that may cite the very case; only cases of their publications are
         # left out of the memory, so that no case is compared with itself.
@@ -107,6 +109,7 @@ def validate_rare(bundle_dir: Path, path: Path, *, clean: bool = False) -> dict[
         "bundle": bundle.version,
         "clean": clean,
         "head": predictor.protocol,
+        "overlap": overlap,
         **report,
         **_set_aside(read.rejected),
     }
@@ -200,7 +203,16 @@ def validate_common(
         from medassets.serving.inquiry import Inquiry
 
         report["inquiry"] = inquiry_metrics(Inquiry.load(bundle.part(INQUIRY)).engine, patients)
-    return {"task": COMMON, "bundle": bundle.version, **report, **_set_aside(rejected)}
+    # Bundles of before fingerprints cannot tell: null, not zero.
+    known = read_seen(bundle.part(SEEN)) if SEEN in bundle.manifest.parts else None
+    overlap = None if known is None else shared_patients(known, patients)
+    return {
+        "task": COMMON,
+        "bundle": bundle.version,
+        "overlap": overlap,
+        **report,
+        **_set_aside(rejected),
+    }
 
 
 def common_report(predictor: CommonScorer, patients: pa.Table, knowledge: CommonKnowledge) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from medassets.cli import app
 from medassets.commands import run as run_command
 from medassets.commands import server
+from medassets.commands.validate import warn_of_overlap
 from medassets.serving.answering import Desk, open_sealer
 from medassets.serving.bundle import latest_bundle
 from medassets.serving.predictor import Diagnoser
@@ -195,3 +196,17 @@ def test_the_store_is_sealed_rotated_and_verified(served, home, monkeypatch):
         assert b"HP:0001250" not in connection.execute("SELECT request FROM predictions").fetchone()[0]
         connection.execute("UPDATE audit SET actor = 'x'")
     assert "entry 1 was changed" in invoke("audit", "verify", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("overlap", "said"),
+    [
+        ({"cases": 2, "publications": 3}, "2 cases and 3 publications"),
+        ({"cases": 0, "publications": 0}, ""),
+        (None, "does not carry"),
+    ],
+)
+def test_validation_warns_of_patients_that_the_bundle_knows(capsys, overlap, said):
+    warn_of_overlap({"overlap": overlap})
+    printed = capsys.readouterr()
+    assert said in printed.err and bool(said) == bool(printed.err) and not printed.out

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from medassets.features.common import EvidenceSpace
+from medassets.ingest.text import TextMatcher
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
 from medassets.serving.answering import Desk
@@ -155,7 +156,8 @@ def bundle(tmp_path):
 
 @pytest.fixture
 def diagnoser(bundle, ontology, common_knowledge):
-    return Diagnoser(bundle, rare=FakeRare(ontology), common=FakeCommon(common_knowledge))
+    matcher = TextMatcher.from_ontology(ontology)
+    return Diagnoser(bundle, rare=FakeRare(ontology), common=FakeCommon(common_knowledge), matcher=matcher)
 
 
 @pytest.fixture
