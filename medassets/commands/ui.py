@@ -25,8 +25,9 @@ def ui_command(host: str, port: int) -> list[str]:
 
     app = Path(__file__).parents[1] / "page" / "app.py"
     options = {
-        "server.address": host, "server.port": port, "server.headless": "true", "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": "false", "client.toolbarMode": "minimal", "client.showErrorDetails": "none",
+        "server.address": host, "server.port": port, "server.headless": "true",
+        "server.fileWatcherType": "none", "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal", "client.showErrorDetails": "none",
     } | STREAMLIT_THEME  # fmt: skip
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", str(app), *flags]

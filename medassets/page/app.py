@@ -1,4 +1,4 @@
-"""The page itself: what `medassets ui` runs. It lays out the parts and tells what to do where the API is missing.
+"""The page itself, which `medassets ui` runs: its parts, and what to do where the API is missing.
 
 What belongs here: header, sidebar, tabs, and messages about the API. What does not: the parts
 (``entry``, ``results``, ``interview``, ``audit``), wording (``strings``) and colours (``theme``).
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from medassets.page import audit, entry, interview, markup, results
+from medassets.page.case import AgeUnit
 from medassets.page.client import Api, ApiDeniedError, ApiError, ApiNotReadyError, ApiUnreachableError
 from medassets.page.session import api, api_address, case, language, start_over
 from medassets.page.strings import LANGUAGES, text
@@ -61,24 +62,38 @@ def answered_by_api(spoken: str) -> Iterator[None]:
 def _sidebar() -> None:
     spoken = language()
     st.radio(
-        text("language", spoken), list(LANGUAGES), format_func=LANGUAGES.__getitem__, horizontal=True, key="language"
+        text("language", spoken),
+        list(LANGUAGES),
+        format_func=LANGUAGES.__getitem__,
+        horizontal=True,
+        key="language",
     )
     current = case()
     st.subheader(text("patient", spoken))
     st.caption(text("no_names", spoken))
     round_ = st.session_state["round"]
     amount, unit = st.columns([1, 1])
-    highest = {"years": 120, "months": 240, "days": 730}
-    units = list(highest)
-    current.age_unit = unit.selectbox(
-        text("age_unit", spoken), units, units.index(current.age_unit), format_func=lambda u: text(u, spoken),
+    highest: dict[AgeUnit, int] = {"years": 120, "months": 240, "days": 730}
+    chosen = unit.selectbox(
+        text("age_unit", spoken),
+        list(highest),
+        format_func=lambda u: text(u, spoken),
         key=f"age_unit_{round_}",
-    )  # fmt: skip
+    )
+    current.age_unit = chosen or "years"
     current.age = amount.number_input(
-        text("age", spoken), 0, highest[current.age_unit], value=None, step=1, key=f"age_{round_}_{current.age_unit}"
+        text("age", spoken),
+        0,
+        highest[current.age_unit],
+        value=None,
+        step=1,
+        key=f"age_{round_}_{current.age_unit}",
     )
     current.sex = st.radio(
-        text("sex", spoken), ["unknown", "F", "M"], format_func=lambda s: text(f"sex_{s}", spoken), key=f"sex_{round_}"
+        text("sex", spoken),
+        ["unknown", "F", "M"],
+        format_func=lambda s: text(f"sex_{s}", spoken),
+        key=f"sex_{round_}",
     )
     if st.session_state.get("needs_key"):
         st.text_input(text("api_key", spoken), type="password", key="api_key")

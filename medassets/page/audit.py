@@ -29,6 +29,6 @@ def draw() -> None:
     st.graphviz_chart(graph.dot(prov, spoken), width="stretch", alt=text("lineage_alt", spoken))
     st.dataframe(graph.rows(prov, spoken), hide_index=True)
     st.download_button(
-        text("download_prov", spoken), json.dumps(prov, indent=1), f"lineage-{shown}.json", "application/json",
-        key="download_prov",
+        text("download_prov", spoken), json.dumps(prov, indent=1), f"lineage-{shown}.json",
+        "application/json", key="download_prov",
     )  # fmt: skip

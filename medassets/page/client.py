@@ -50,7 +50,9 @@ class Api:
         transport: for tests; the network where ``None``.
     """
 
-    def __init__(self, address: str, key: str | None = None, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, address: str, key: str | None = None, transport: httpx.BaseTransport | None = None
+    ) -> None:
         self.address = address.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(
@@ -61,7 +63,7 @@ class Api:
         """What is served, learned from what."""
         return self._call("GET", "/v1/model-card")
 
-    def terms(self, query: str, language: str, limit: int = 7) -> list[dict[str, Any]]:
+    def terms(self, query: str, language: str, limit: int = 5) -> list[dict[str, Any]]:
         """Findings whose names are like the query, best first."""
         found = self._call("GET", "/v1/terms", params={"q": query, "language": language, "limit": limit})
         return list(found["terms"])
@@ -76,7 +78,12 @@ class Api:
 
     def feedback(self, prediction_id: str, verdict: str, diagnosis: str, comment: str = "") -> dict[str, Any]:
         """Tell whether a diagnosis was confirmed or rejected."""
-        body = {"prediction_id": prediction_id, "verdict": verdict, "diagnosis": diagnosis, "comment": comment}
+        body = {
+            "prediction_id": prediction_id,
+            "verdict": verdict,
+            "diagnosis": diagnosis,
+            "comment": comment,
+        }
         return self._call("POST", "/v1/feedback", json=body)
 
     def prediction(self, prediction_id: str) -> dict[str, Any]:
@@ -100,7 +107,9 @@ class Api:
         if response.is_success:
             return dict(response.json())
         problems = _problems(response)
-        message = "; ".join(f"{field}: {text}" for field, text in problems) or f"status {response.status_code}"
+        message = (
+            "; ".join(f"{field}: {text}" for field, text in problems) or f"status {response.status_code}"
+        )
         kinds = {401: ApiDeniedError, 403: ApiDeniedError, 503: ApiNotReadyError}
         raise kinds.get(response.status_code, ApiRefusedError)(message, problems)
 

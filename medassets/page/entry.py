@@ -22,14 +22,17 @@ _ANSWERS: dict[str, State] = {"yes": "present", "no": "absent", "dont_know": "un
 def draw() -> None:
     """Search, the findings, and the button that asks."""
     spoken = language()
-    query = st.text_input(text("search", spoken), placeholder=text("search_hint", spoken), key="search").strip()
+    query = st.text_input(
+        text("search", spoken), placeholder=text("search_hint", spoken), key="search"
+    ).strip()
     if query:
         _results(query)
     st.markdown(f"**{text('findings', spoken)}**")
     if not case().findings:
         st.caption(text("findings_none", spoken))
-    for finding in list(case().findings.values()):
-        _row(finding)
+    with st.container(key="stated"):
+        for finding in list(case().findings.values()):
+            _row(finding)
     with st.expander(text("questions", spoken)):
         _questions()
     if st.button(text("rank", spoken), type="primary", key="rank", width="stretch"):
@@ -44,31 +47,32 @@ def _results(query: str) -> None:
     found = api().terms(query, spoken)
     if not found:
         st.caption(text("search_none", spoken))
-    for term in found:
-        _result(term)
+    with st.container(key="found"):
+        for term in found:
+            _result(term)
 
 
 def _result(term: dict[str, Any]) -> None:
     spoken = language()
     values = values_of(term["id"], spoken) if term["kind"] == "evidence" else {}
     kind = text(f"search_{term['kind']}", spoken)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f"{_plain(term['label'])}  \n:small[:gray[{kind}]]")
+    st.markdown(f"{_plain(term['label'])} :small[({kind})]")
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         code = term["id"]
         if values:
             code = st.selectbox(
-                text("value", spoken), list(values), format_func=values.__getitem__, key=f"value_{term['id']}",
-                label_visibility="collapsed",
+                text("value", spoken), list(values), format_func=values.__getitem__,
+                key=f"value_{term['id']}", label_visibility="collapsed",
             )  # fmt: skip
         for state in _STATES:
             stated = code if state == "present" else term["id"]
             st.button(
-                text(state, spoken), key=f"{state}_{term['id']}", on_click=_state, args=(term, stated, state),
-                help=f"{text(state, spoken)}: {term['label']}",
-            )  # fmt: skip
+                text(state, spoken), key=f"{state}_{term['id']}", on_click=_state, args=(term, stated, state)
+            )
 
 
 def _state(term: dict[str, Any], code: str, state: State) -> None:
+    st.session_state["search"] = ""  # the field is ready for the next finding
     if term["kind"] == "evidence":
         case().state(evidence_finding(code, state, language(), term["label"]))
     else:
@@ -82,7 +86,7 @@ def _row(finding: Finding) -> None:
         st.markdown(f":{_COLOURS[finding.state]}-badge[{text(finding.state, spoken)}] {_plain(name)}")
         st.button(
             text("remove", spoken), key=f"remove_{finding.id}", type="tertiary", on_click=case().remove,
-            args=(finding.id,), help=f"{text('remove', spoken)}: {name}",
+            args=(finding.id,),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medassets.page.strings import text
-from medassets.page.theme import CAUTION, CAUTION_PALE, INK, LINE, MIST, MUTED, PAPER, PRIMARY, PRIMARY_PALE
+from medassets.page.theme import CAUTION, CAUTION_PALE, INK, MIST, MUTED, PAPER, PRIMARY, PRIMARY_PALE
 
 _PREFIX = "medassets:"
 #: From the answer back to the files; the order of the table.
@@ -21,8 +21,8 @@ _FILLS = {
     "data": (MIST, INK, MUTED), "source": (CAUTION_PALE, CAUTION, CAUTION),
 }  # fmt: skip
 #: Facts that stand in a box; the others stand in the table only.
-_SHOWN = ("training_origin", "delta_version", "rows", "origin", "release", "sha256", "created", "at")
-_WIDEST = 26
+_SHOWN = ("training_origin", "delta_version", "rows", "origin", "release", "sha256")
+_WIDEST = 20
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,15 @@ def edges_of(prov: dict[str, Any]) -> list[tuple[str, str]]:
     """(from, to) of each step and what it came from; a run stands between a model and its tables."""
     made_by = {(r["prov:entity"], r["prov:activity"]) for r in prov.get("wasGeneratedBy", {}).values()}
     used = {(r["prov:activity"], r["prov:entity"]) for r in prov.get("used", {}).values()}
-    derived = {(r["prov:generatedEntity"], r["prov:usedEntity"]) for r in prov.get("wasDerivedFrom", {}).values()}
-    through = {(e, u) for e, a in made_by for b, u in used if a == b and "/".join(a.split("/")[:1]) == "medassets:run"}
+    derived = {
+        (r["prov:generatedEntity"], r["prov:usedEntity"]) for r in prov.get("wasDerivedFrom", {}).values()
+    }
+    through = {
+        (e, u)
+        for e, a in made_by
+        for b, u in used
+        if a == b and "/".join(a.split("/")[:1]) == "medassets:run"
+    }
     kept = {step.id for step in steps_of(prov)}
     edges = (derived - through) | made_by | used
     return sorted((a, b) for a, b in edges if a in kept and b in kept)
@@ -63,17 +70,18 @@ def dot(prov: dict[str, Any], language: str) -> str:
     """Graphviz text: the answer on the left, the source files on the right."""
     lines = [
         "digraph lineage {",
-        'rankdir=LR; bgcolor="transparent"; nodesep=0.18; ranksep=0.35;',
-        f'node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, margin="0.12,0.07", color="{LINE}"];',
+        'rankdir=LR; bgcolor="transparent"; nodesep=0.18; ranksep=0.25;',
+        'node [shape=box, style="filled,rounded", fontname="sans-serif", fontsize=11, margin="0.12,0.07"];',
         f'edge [color="{MUTED}", arrowsize=0.6];',
     ]
     for step in steps_of(prov):
         fill, ink, border = _FILLS[step.kind]
         shown = [f"{k}: {_short(step.facts[k])}" for k in _SHOWN if step.facts.get(k)]
-        label = "\\n".join(_quoted(part) for part in (text(f"step_{step.kind}", language), _short(step.name), *shown))
-        lines.append(
-            f'"{_quoted(step.id)}" [label="{label}", fillcolor="{fill}", fontcolor="{ink}", color="{border}"];'
+        label = "\\n".join(
+            _quoted(part) for part in (text(f"step_{step.kind}", language), _short(step.name), *shown)
         )
+        colours = f'fillcolor="{fill}", fontcolor="{ink}", color="{border}"'
+        lines.append(f'"{_quoted(step.id)}" [label="{label}", {colours}];')
     lines += [f'"{_quoted(a)}" -> "{_quoted(b)}";' for a, b in edges_of(prov)]
     return "\n".join([*lines, "}"])
 

@@ -33,7 +33,7 @@ def draw() -> None:
             _ask(found["questions"][0])
             st.caption(found["reason"])
         if current.asked:
-            st.button(text("undo", spoken), key="undo", type="tertiary", on_click=current.undo)
+            st.button(text("undo", spoken), key="undo", type="tertiary", on_click=_undo)
         _history()
     with right:
         st.html(markup.leading(found["leading"], spoken))
@@ -55,7 +55,11 @@ def _ask(asked: dict[str, Any]) -> None:
     chosen: list[str]
     if asked["type"] == "C":
         one = st.selectbox(
-            text("value_one", spoken), list(names), index=None, format_func=names.__getitem__, key=f"values_{code}"
+            text("value_one", spoken),
+            list(names),
+            index=None,
+            format_func=names.__getitem__,
+            key=f"values_{code}",
         )
         chosen = [one] if one else []
     else:
@@ -64,7 +68,8 @@ def _ask(asked: dict[str, Any]) -> None:
         )
     with st.container(horizontal=True):
         buttons: tuple[tuple[str, list[str], State], ...] = (
-            ("enter", chosen, "present"), ("none_of_these", [code], "absent"), ("dont_know", [code], "unknown"),
+            ("enter", chosen, "present"), ("none_of_these", [code], "absent"),
+            ("dont_know", [code], "unknown"),
         )  # fmt: skip
         for label, codes, state in buttons:
             st.button(
@@ -78,6 +83,10 @@ def _enter(code: str, codes: list[str], state: State) -> None:
     case().answer(code, findings)
 
 
+def _undo() -> None:
+    case().undo()
+
+
 def _history() -> None:
     spoken = language()
     current = case()
@@ -85,6 +94,7 @@ def _history() -> None:
     if answered:
         st.markdown(f"**{text('answered', spoken)}**")
         rows = [
-            {text("findings", spoken): finding_name(f, spoken), " ": text(f.state, spoken)} for f in reversed(answered)
+            {text("findings", spoken): finding_name(f, spoken), " ": text(f.state, spoken)}
+            for f in reversed(answered)
         ]
         st.table(rows)

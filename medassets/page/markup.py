@@ -84,10 +84,15 @@ def differential(answer: dict[str, Any], part: str, language: str) -> str:
         why = text(f"not_answered_{part}", language)
         if language == "en" and "bundle" in answer.get("not_answered", {}).get(part, ""):
             why = answer["not_answered"][part]
-        return _wrap(f'{title}</h3><p class="small">{text("not_answered", language)}: {escape(why)}.</p>', language)
+        return _wrap(
+            f'{title}</h3><p class="small">{text("not_answered", language)}: {escape(why)}.</p>', language
+        )
     word = found["confidence"]
-    tag = f'<span class="tag {escape(word)}">{text("confidence", language)}: {text(f"confidence_{word}", language)}'
-    body = [f'{title} {tag}</span></h3><p class="small">{text("trained_on", language)}: ']
+    said = f"{text('confidence', language)}: {text(f'confidence_{word}', language)}"
+    body = [
+        f'{title} <span class="tag {escape(word)}">{said}</span></h3>',
+        f'<p class="small">{text("trained_on", language)}: ',
+    ]
     body += [escape(", ".join(origin(o, language) for o in answer["training_origin"].get(part, []))), "</p>"]
     body += [_abstention(found, part, language), _red_flags(found, language)]
     rows = [_candidate(c, part, language, opened=i == 0) for i, c in enumerate(found["candidates"])]
@@ -95,7 +100,9 @@ def differential(answer: dict[str, Any], part: str, language: str) -> str:
     if part == "common" and found.get("conformal_set") and not found["abstain"]:
         names = ", ".join(condition_name(name, language) for name in found["conformal_set"])
         coverage = percent(found.get("coverage") or 0)
-        body.append(f'<p class="small">{escape(text("conformal", language, percent=coverage, names=names))}</p>')
+        body.append(
+            f'<p class="small">{escape(text("conformal", language, percent=coverage, names=names))}</p>'
+        )
     return _wrap("".join(body), language)
 
 
@@ -143,7 +150,9 @@ def document(case: Case, answer: dict[str, Any], language: str) -> str:
         differential(answer, "rare", language), differential(answer, "common", language),
         follow_up(answer, language), _wrap(f'<p class="small">{escape(foot)}</p>', language),
     ]  # fmt: skip
-    style = f"body {{ font-family: sans-serif; max-width: 60rem; margin: 2rem auto; }} {ANSWER_CSS} {PRINT_CSS}"
+    style = (
+        f"body {{ font-family: sans-serif; max-width: 60rem; margin: 2rem auto; }} {ANSWER_CSS} {PRINT_CSS}"
+    )
     return (
         f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>medassets</title>'
         f"<style>{style}</style></head><body><h1>{text('title', language)}</h1>{''.join(parts)}</body></html>"
@@ -161,7 +170,7 @@ def _link(address: str, label: str) -> str:
 def _bar(label: str, share: float, below: str) -> str:
     width = max(0.0, min(1.0, float(share)))
     return (
-        f'<li><div class="head"><b>{label}</b><span class="percent">{percent(width)}</span></div>'
+        f'<li><div class="head"><b>{label}</b><span class="percent">{escape(percent(width))}</span></div>'
         f'<div class="track"><div class="bar" style="width:{width:.1%}"></div></div>{below}</li>'
     )
 
@@ -192,8 +201,9 @@ def _reasons(explanation: list[dict[str, Any]], language: str) -> str:
         code = reason.get("evidence")
         label = evidence_name(code, language, reason["label"]) if code else reason["label"]
         side = "for" if reason["direction"] == "for" else "against"
+        state = text(f"state_{reason['state']}", language)
         rows.append(
-            f'<tr><td>{escape(label)} <span class="small">({text("state_" + reason["state"], language)})</span></td>'
+            f'<tr><td>{escape(label)} <span class="small">({state})</span></td>'
             f'<td class="side"><div class="reason {side}" style="width:{strength / largest:.0%}"></div></td>'
             f'<td class="word {side}">{text(side, language)}</td></tr>'
         )
@@ -209,16 +219,17 @@ def _abstention(found: dict[str, Any], part: str, language: str) -> str:
         why = found.get("reason") or ""
     else:
         why = text("abstain_common_why", language)
-    return (
-        f'<div class="box abstain" role="alert"><b>{text(f"abstain_{part}", language)}</b> {escape(why)}</div>'
-    )
+    what = text(f"abstain_{part}", language)
+    return f'<div class="box abstain" role="alert"><b>{what}</b> {escape(why)}</div>'
 
 
 def _red_flags(found: dict[str, Any], language: str) -> str:
     flags = [f for f in found.get("red_flags", []) if isinstance(f, dict)]
     if not flags:
         return ""
-    names = ", ".join(f"{condition_name(f['condition'], language)} ({percent(f['probability'])})" for f in flags)
+    names = ", ".join(
+        f"{condition_name(f['condition'], language)} ({percent(f['probability'])})" for f in flags
+    )
     return f'<div class="box alarm"><b>⚑ {text("red_flags", language)}:</b> {escape(names)}</div>'
 
 

@@ -45,7 +45,8 @@ def _keep(given: dict[str, Any]) -> None:
             number = st.session_state["printed"] = st.session_state.get("printed", 0) + 1
             st.html(_PRINT.format(number=number), unsafe_allow_javascript=True)
         st.download_button(
-            text("download", spoken), markup.document(case(), given, spoken), "differential.html", "text/html",
+            text("download", spoken), markup.document(case(), given, spoken), "differential.html",
+            "text/html",
             key="download",
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "notice": (
         "Decision support for health professionals: it ranks and explains, it does not diagnose. "
         "The physician decides.",
-        "Apoyo a la decisión para profesionales sanitarios: ordena y explica, no diagnostica. Decide el médico.",
+        "Apoyo a la decisión para profesionales sanitarios: ordena y explica, no diagnostica. "
+        "Decide el médico.",
     ),
     "trained_on": ("Learned from", "Aprendido de"),
     "rare": ("Rare diseases", "Enfermedades raras"),
@@ -81,7 +82,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "abstain_common": ("Too little is known to tell", "Se sabe demasiado poco para distinguir"),
     "abstain_common_why": (
         "The list below is not narrow enough to go by; the interview asks what would narrow it.",
-        "La lista no es lo bastante estrecha como para guiarse por ella; la entrevista pregunta lo que falta.",
+        "La lista no es lo bastante estrecha para guiarse por ella; la entrevista pregunta lo que falta.",
     ),
     "not_answered": ("Not answered", "Sin respuesta"),
     "not_answered_rare": ("it needs HPO findings", "necesita hallazgos HPO"),
@@ -117,7 +118,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "feedback_comment": ("Comment (no patient names)", "Comentario (sin nombres de pacientes)"),
     "confirm": ("Confirmed", "Confirmado"),
     "reject": ("Rejected", "Descartado"),
-    "feedback_thanks": ("Thank you; it is kept with the prediction.", "Gracias; queda unido a la predicción."),
+    "feedback_thanks": (
+        "Thank you; it is kept with the prediction.",
+        "Gracias; queda unido a la predicción.",
+    ),
     "question_number": ("Question {n}", "Pregunta {n}"),
     "red_flag": ("warning sign", "signo de alarma"),
     "value_one": ("Choose one", "Elija una opción"),

@@ -17,7 +17,8 @@ CAUTION, CAUTION_PALE = "#7c3a06", "#fff6e6"
 #: (text, background) of everything that is read.
 TEXT_PAIRS = [
     (INK, PAPER), (INK, MIST), (MUTED, PAPER), (MUTED, MIST), (PAPER, PRIMARY), (PRIMARY, PAPER),
-    (PRIMARY, PRIMARY_PALE), (PRIMARY, MIST), (FOR, PAPER), (AGAINST, PAPER), (ALARM, ALARM_PALE), (ALARM, PAPER),
+    (PRIMARY, PRIMARY_PALE), (PRIMARY, MIST), (FOR, PAPER), (AGAINST, PAPER), (ALARM, ALARM_PALE),
+    (ALARM, PAPER),
     (CAUTION, CAUTION_PALE),
 ]  # fmt: skip
 #: (shape, background) of bars and borders that carry meaning.
@@ -72,7 +73,8 @@ ANSWER_CSS = f"""
 .ma .tag.low, .ma .tag.none {{ color: {CAUTION}; background: {CAUTION_PALE}; border-color: {CAUTION}; }}
 .ma .tag.alarm {{ color: {ALARM}; background: {ALARM_PALE}; border-color: {ALARM}; }}
 .ma table.reasons {{ border-collapse: collapse; width: 100%; margin: 0.2rem 0 0.3rem; border: 0; }}
-.ma table.reasons td {{ padding: 0.1rem 0.4rem 0.1rem 0; border: 0; font-size: 0.86rem; vertical-align: middle; }}
+.ma table.reasons td {{ padding: 0.1rem 0.4rem 0.1rem 0; border: 0; font-size: 0.86rem;
+    vertical-align: middle; }}
 .ma table.reasons td.side {{ width: 34%; }}
 .ma .reason {{ height: 8px; border-radius: 3px; min-width: 2px; print-color-adjust: exact;
   -webkit-print-color-adjust: exact; }}
@@ -94,15 +96,25 @@ ANSWER_CSS = f"""
 SCREEN_CSS = f"""
 .block-container {{ padding-top: 1.6rem; padding-bottom: 2rem; max-width: 84rem; }}
 [data-testid="stHeader"] {{ background: transparent; height: 0; }}
-[data-testid="stElementContainer"]:has(.banner) {{ position: sticky; top: 0; z-index: 50; background: {PAPER}; }}
+[data-testid="stElementContainer"]:has(.banner) {{ position: sticky; top: 0; z-index: 50;
+    background: {PAPER}; }}
 .ma-title {{ font-size: 1.5rem; font-weight: 700; color: {INK}; margin: 0; padding: 0; line-height: 1.2; }}
 .ma-title span {{ color: {PRIMARY}; }}
 [data-testid="stSidebar"] [data-testid="stVerticalBlock"] {{ gap: 0.7rem; }}
-[data-testid="stMain"] button[kind="secondary"], [data-testid="stMain"] button[kind="primary"] {{ min-height: 2.1rem;
+[data-testid="stMain"] button[kind="secondary"],
+    [data-testid="stMain"] button[kind="primary"] {{ min-height: 2.1rem;
   padding: 0.1rem 0.7rem; }}
 button:focus-visible, input:focus-visible, [role="tab"]:focus-visible, [role="radio"]:focus-visible {{
   outline: 3px solid {PRIMARY} !important; outline-offset: 2px; }}
-[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {MUTED} !important; }}
+[data-testid="stCaptionContainer"], [data-testid="stCaptionContainer"] p {{ color: {MUTED} !important;
+    opacity: 1; }}
+[data-testid="stSidebarHeader"] {{ height: 1.5rem; min-height: 0; margin: 0; }}
+.st-key-entry, .st-key-entry [data-testid="stVerticalBlock"] {{ gap: 0.6rem; }}
+.st-key-found {{ border: 1px solid {LINE}; border-radius: 6px; padding: 0.6rem 0.8rem;
+    background: {MIST}; gap: 0.2rem; }}
+.st-key-stated {{ gap: 0.1rem !important; }}
+.st-key-entry p {{ margin: 0; }}
+.st-key-entry [data-testid="stMarkdownContainer"] {{ margin-bottom: 0; }}
 .print-only {{ display: none; }}
 """
 
@@ -110,11 +122,14 @@ PRINT_CSS = """
 @page { margin: 14mm; }
 @media print {
   [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stToolbar"], [role="tablist"],
-  .stButton, .stDownloadButton, .stTextInput, .stTextArea, .stSelectbox, .stRadio, .stNumberInput, .stExpander,
-  .st-key-entry, .st-key-feedback, [data-testid="stAlert"], [data-testid="stStatusWidget"] { display: none !important; }
+  .stButton, .stDownloadButton, .stTextInput, .stTextArea, .stSelectbox, .stRadio, .stNumberInput,
+    .stExpander,
+  .st-key-entry, .st-key-feedback, [data-testid="stAlert"],
+    [data-testid="stStatusWidget"] { display: none !important; }
   .print-only { display: block !important; }
   [data-testid="stAppViewContainer"], [data-testid="stMain"], [data-testid="stApp"], .block-container {
-    display: block !important; position: static !important; overflow: visible !important; height: auto !important;
+    display: block !important; position: static !important; overflow: visible !important;
+    height: auto !important;
     max-width: none !important; padding: 0 !important; }
   [data-testid="stColumn"]:has(.st-key-entry) { display: none !important; }
   [data-testid="stElementContainer"]:has(.banner) { position: static; }

@@ -1,0 +1,131 @@
+"""The page in real Chromium: pick, ask, answer, print, with the keyboard only.
+
+The test starts what it needs: the API over small models (``conftest``) and ``medassets ui``. It needs
+Debian's package ``chromium`` and Python's ``playwright``.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from playwright.sync_api import sync_playwright
+
+from medassets.commands.server import free_port, stop_process
+
+pytestmark = pytest.mark.integration
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WAIT = 30_000
+
+
+@pytest.fixture(scope="module")
+def page_address(api_address):
+    port = free_port()
+    code = "from medassets.cli import main; main()"
+    command = [sys.executable, "-c", code, "ui", "--port", str(port), "--api", api_address]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, f"`medassets ui` ended with {process.returncode}"
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/_stcore/health").is_success:
+                    break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline, "`medassets ui` did not start in 60 s"
+                time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop_process(process)
+
+
+@pytest.fixture
+def page(page_address):
+    chromium = shutil.which("chromium")
+    assert chromium, "no chromium on the path: install it, on Debian with `apt-get install -y chromium`"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        opened = browser.new_page(viewport={"width": 1280, "height": 900})
+        opened.goto(page_address, wait_until="domcontentloaded")
+        opened.get_by_label("Search a symptom or sign").wait_for(timeout=WAIT)
+        yield opened
+        browser.close()
+
+
+def tab_to(page, key, presses=60):
+    """Press Tab until the focus is in the widget of a key."""
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        if page.evaluate("k => !!document.activeElement.closest('.st-key-' + k)", key):
+            return
+    raise AssertionError(f"{key} is not reached with {presses} presses of Tab")
+
+
+def pick(page, typed, key):
+    """Search a finding and state it, by keyboard."""
+    tab_to(page, "search")
+    page.keyboard.type(typed)
+    page.keyboard.press("Enter")
+    page.locator(f".st-key-{key}").wait_for(timeout=WAIT)
+    tab_to(page, key)
+    page.keyboard.press("Enter")
+
+
+def test_pick_ask_answer_and_print_with_the_keyboard_only(page):
+    pick(page, "sezure", "present_HP-0001250")
+    page.locator(".st-key-remove_HP-0001250").wait_for(timeout=WAIT)
+    page.evaluate("document.activeElement.blur()")
+    tab_to(page, "rank")
+    page.keyboard.press("Enter")
+    page.get_by_text("First", exact=True).first.wait_for(timeout=WAIT)
+
+    page.get_by_role("tab", name="Findings and differential").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    question = page.locator(".question")
+    question.wait_for(timeout=WAIT)
+    asked = question.inner_text()
+    tab_to(page, "answer_yes")
+    page.keyboard.press("Enter")
+    page.get_by_text("Answered so far").wait_for(timeout=WAIT)
+    changed = "old => document.querySelector('.question')?.innerText !== old"
+    page.wait_for_function(changed, arg=asked, timeout=WAIT)
+
+    page.get_by_role("tab", name="Interview").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    page.evaluate("window.print = () => { document.title = 'printed'; }")
+    tab_to(page, "print")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.title === 'printed'", timeout=WAIT)
+
+
+def test_paper_shows_the_answer_and_no_controls(page):
+    pick(page, "sezure", "present_HP-0001250")
+    page.locator(".st-key-remove_HP-0001250").wait_for(timeout=WAIT)
+    page.locator(".st-key-rank button").click()
+    page.get_by_text("First", exact=True).first.wait_for(timeout=WAIT)
+    page.emulate_media(media="print")
+    assert page.get_by_text("it does not diagnose").is_visible()
+    assert page.locator("ol.ranks").first.is_visible() and page.locator(".print-only").first.is_visible()
+    assert not page.locator(".st-key-search").is_visible() and not page.locator(".st-key-rank").is_visible()
+    assert len(page.pdf()) > 5_000
+
+
+def test_the_lineage_is_drawn(page):
+    pick(page, "sezure", "present_HP-0001250")
+    page.locator(".st-key-remove_HP-0001250").wait_for(timeout=WAIT)
+    page.locator(".st-key-rank button").click()
+    page.get_by_text("First", exact=True).first.wait_for(timeout=WAIT)
+    page.get_by_role("tab", name="Audit").click()
+    page.locator(".st-key-show_lineage button").click()
+    page.locator("svg g.node").first.wait_for(timeout=WAIT)
+    assert "5ca1ab1e" in page.locator("svg:has(g.node)").text_content()
