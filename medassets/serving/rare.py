@@ -107,14 +107,11 @@ class RarePredictor:
     def as_published(self, pmids: Collection[str]) -> RarePredictor:
         """Return the predictor for figures as other papers give them: no case of theirs, all annotation rows.
 
-        Raises:
-            KeyError: the bundle has no head learned under that protocol.
+        It scores with the head learned for such annotations, or with the clean one where the bundle has no
+        other (the quick profile): ``protocol`` says which.
         """
-        if "published" not in self.model.heads:
-            raise KeyError(
-                "the bundle holds no head for annotations as published: run the ranker with both protocols"
-            )
-        return RarePredictor(self.model.without_publications(pmids, annotations=False), "published")
+        protocol = "published" if "published" in self.model.heads else "clean"
+        return RarePredictor(self.model.without_publications(pmids, annotations=False), protocol)
 
     def add_cases(self, cases: CaseSet) -> RarePredictor:
         """Return the next revision, which also knows these cases (seconds, nothing learned again)."""

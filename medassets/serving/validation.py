@@ -44,8 +44,6 @@ NOISE = {
     "unknown_20_wrong_5": (0.2, 0.05),
 }
 _SEED = 20260101
-#: Head of the ranker for figures as other papers give them.
-PUBLISHED = "published"
 
 
 class RareScorer(Protocol):
@@ -99,9 +97,9 @@ def validate_rare(bundle_dir: Path, path: Path, *, clean: bool = False) -> dict[
     read = read_rare_cases(path, predictor.ontology)
     cases = CaseSet.from_tables(read.cases, read.phenotypes, predictor.ontology)
     overlap = shared_cases(predictor.model.cases, cases)
-    if not clean and PUBLISHED in predictor.model.heads:
-        # The head learned for annotations that may cite the very case; only cases of their publications are
-        # left out of the memory, so that no case is compared with itself.
+    if not clean:
+        # The head learned for annotations that may cite the very case, where there is one; only cases of
+        # these publications are left out of the memory, so that no case is compared with itself.
         predictor = predictor.as_published({p for pmids in cases.pmids for p in pmids})
     report = rare_report(predictor, cases, clean=clean)
     return {

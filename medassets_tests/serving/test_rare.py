@@ -101,12 +101,12 @@ def test_publications_can_be_left_out_of_cases_and_rows(predictor):
     assert len(published.model.knowledge.disease) == len(predictor.model.knowledge.disease)
 
 
-def test_without_a_published_head_that_protocol_is_refused(predictor):
+def test_without_a_published_head_the_clean_one_scores_and_says_so(predictor):
     from dataclasses import replace
 
     only_clean = RarePredictor(replace(predictor.model, heads={"clean": predictor.model.heads["clean"]}))
-    with pytest.raises(KeyError, match="as published"):
-        only_clean.as_published(())
+    published = only_clean.as_published({"PMID:1"})
+    assert published.protocol == "clean" and published.shots[0] == 4
 
 
 def test_a_bundle_of_other_features_is_refused(ranker, tmp_path):
