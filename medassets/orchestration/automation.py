@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -51,9 +52,10 @@ def on_change() -> dg.AutomationCondition:
 
     Like Dagster's ``eager``, except that an input counts as updated only where its data version differs.
     """
-    condition = dg.AutomationCondition
+    # The conditions' generic types differ by entity in ways that type checkers cannot join.
+    condition: Any = dg.AutomationCondition
     changed = condition.data_version_changed() & ~condition.executed_with_root_target()
-    return (
+    made: dg.AutomationCondition = (
         condition.in_latest_time_window()
         & (
             condition.newly_missing()
@@ -64,6 +66,7 @@ def on_change() -> dg.AutomationCondition:
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     ).with_label("on_change")
+    return made
 
 
 def condition_of(layer: str) -> dg.AutomationCondition:

@@ -6,7 +6,7 @@ What belongs here: asking models and handing their answers to the measures. What
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +17,11 @@ from medassets.orchestration.training import CommonData, RareData
 
 if TYPE_CHECKING:
     from medassets.evaluation.common import CommonEvaluation
-    from medassets.features.cases import CaseSet
-    from medassets.knowledge.ontology import Ontology
 
 #: Name of the served common model in reports.
 SERVED = "ensemble"
-#: Figures of a rare-disease method, in the order of the report.
-RARE_METRICS = ("top1", "top3", "top10", "mrr")
+#: Groups that a method alone is measured on; the ranker also by sex, age and organ system.
+METHOD_GROUPS = ("all", "annotated", "shots_0", "shots_1_4", "shots_5_50", "shots_over_50")
 
 
 def ask_common(ensemble: Any, data: CommonData, seed: int) -> CommonEvaluation:
@@ -64,62 +62,31 @@ def all_models(ensemble: Any, data: CommonData) -> Callable[[pa.Table], dict[str
     return predict
 
 
-class MethodScorer:
-    """A rare-disease method in the shape that the validation protocol asks of a ranker."""
+def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[dict[str, Any]]:
+    """Rank the test cases by the ranker, under each protocol that it learned, and by each method alone,
+    clean.
 
-    def __init__(self, method: Any, data: RareData) -> None:
-        knowledge = data.clean_knowledge
-        labels = knowledge.labels(data.train)
-        self._method, self._index = method, knowledge.index
-        self.candidates = list(knowledge.candidates)
-        self.shots = np.bincount(labels[labels >= 0], minlength=len(self.candidates))
-        self.annotated = knowledge.has_annotation
-        self.ontology: Ontology = knowledge.ontology
+    Args:
+        methods: name to a method fitted on ``data.train`` and ``data.clean_knowledge``.
+        ranker: the ranker, fitted on the same.
+        data: the cases and what is known.
+    """
+    from medassets.evaluation.rare import (
+        case_groups,
+        compared_candidates,
+        evaluate_ranker,
+        figure_rows,
+        rank_cases,
+    )
 
-    def canonical(self, disease_id: str) -> str:
-        """Id under which a disease is a candidate."""
-        column = self._index.get(disease_id)
-        return disease_id if column is None else self.candidates[column]
-
-    def score(self, cases: CaseSet) -> np.ndarray:
-        """(n_cases, n_candidates), higher is better."""
-        found: np.ndarray = self._method.score(cases)
-        return found
-
-    def without_publications(self, pmids: Collection[str]) -> MethodScorer:
-        """Refuse: the methods were trained without the test publications already.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError("trained without the test publications: there is nothing left to leave out")
-
-
-def rare_rows(methods: Mapping[str, Any], data: RareData) -> list[dict[str, Any]]:
-    """Rank the test cases by each method, which saw no case and no annotation row of a test publication."""
-    from medassets.serving.validation import rare_report
-
-    rows: list[dict[str, Any]] = []
+    rows = evaluate_ranker(ranker.model, data.knowledge, data.test)
+    clean = data.clean_knowledge
+    truth, labels = clean.labels(data.test), clean.labels(data.train)
+    shots = np.bincount(labels[labels >= 0], minlength=len(clean))
+    groups = case_groups(data.test, truth, shots, clean.has_annotation, data.ontology)
+    groups = {name: mask for name, mask in groups.items() if name in METHOD_GROUPS}
+    among = compared_candidates(clean, data.train, {(d or "").split(":")[0] for d in data.test.disease_ids})
     for name, method in methods.items():
-        report = rare_report(MethodScorer(method, data), data.test)
-        for listed, groups in (("own", report["groups"]), ("all", report["full"]["groups"])):
-            rows += _rank_rows(name, listed, groups, data.origin)
+        ranks = rank_cases(method.score, data.test, truth, among)
+        rows += figure_rows("clean", name, "own", ranks, groups, data.test)
     return rows
-
-
-def _rank_rows(method: str, listed: str, groups: Mapping[str, Any], origin: str) -> Iterable[dict[str, Any]]:
-    for group, metrics in groups.items():
-        for metric in RARE_METRICS:
-            low, high = metrics["ci95"].get(metric, (None, None)) if metrics.get("ci95") else (None, None)
-            yield {
-                "protocol": "clean",
-                "method": method,
-                "candidates": listed,
-                "group": group,
-                "metric": metric,
-                "value": metrics.get(metric),
-                "low": low,
-                "high": high,
-                "n": metrics["n"],
-                "origin": origin,
-            }

@@ -45,6 +45,18 @@ REPORTS = (
         "A row is one figure of a rare-disease method on cases of publications that it never saw.",
     ),
     Table(
+        "evaluation/few_shot_report",
+        pa.schema([column("method", pa.string(), "few-shot method"), *FIGURE]),
+        ("method", "group", "metric"),
+        "A row is one figure of a few-shot method on cases of publications that it never saw.",
+    ),
+    Table(
+        "synthetic/synthetic_fidelity",
+        pa.schema([column("generator", pa.string(), "what made the cases"), *FIGURE]),
+        ("generator", "group", "metric"),
+        "A row is one figure of how near generated cases come to published ones, and of what training gains.",
+    ),
+    Table(
         "evaluation/inquiry_report",
         pa.schema(
             [column("questions", pa.string(), "order of questions: information or safety_first"), *FIGURE]
@@ -84,4 +96,15 @@ def declare() -> None:
         key="synthetic/simulated_common_patients",
         description="One simulated consultation for a common condition.",
     )
-    register([simulated, *REPORTS])
+    generated = (
+        replace(TABLES[f"clinical/{kind}"], key=f"synthetic/{key}", description=text)
+        for kind, key, text in (
+            (
+                "rare_cases",
+                "ctgan_cases",
+                "One case that CTGAN generated from published ones of a disease family.",
+            ),
+            ("case_phenotypes", "ctgan_case_phenotypes", "One finding of a case that CTGAN generated."),
+        )
+    )
+    register([simulated, *generated, *REPORTS])

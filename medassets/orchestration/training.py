@@ -147,22 +147,11 @@ def common_data(inputs: Mapping[str, Any], settings: Settings) -> CommonData:
     return CommonData(training, patients, test, knowledge, origin_of(test))
 
 
-def learn_inquiry(data: CommonData, seed: int) -> Any:
-    """Learn the interview: tables from training rows that are no simulation, the stopping rule on rows held
-    apart.
-
-    Without records the tables are the reference figures, and the rule is chosen on simulated patients.
-
-    Returns:
-        ``medassets.serving.inquiry.Inquiry``.
-    """
-    import pyarrow.compute as pc
-
-    from medassets.serving.inquiry_build import fit_inquiry
-
-    ids = pa.array(data.training.train.ids)
-    rows = data.patients.filter(pc.is_in(data.patients.column("patient_id"), ids))
-    return fit_inquiry(data.knowledge, rows, seed=seed)
+def interview_data(inputs: Mapping[str, Any]) -> tuple[CommonKnowledge, pa.Table]:
+    """Give the reference figures and the training part, which the interview is learned from."""
+    patients = cohort(inputs["common_patients"], inputs["simulated_common_patients"])
+    train = in_part(patients, inputs["common_split"], "patient_id", "train")
+    return common_knowledge_of(inputs["common_reference"]), train
 
 
 def common_config(settings: Settings) -> CommonConfig:

@@ -63,7 +63,9 @@ def definitions(world: World, home, conditions: bool = False) -> dg.Definitions:
 
         return made
 
-    words = table("letters", "sources/text", lambda s: _letters(sorted(set(s.open_path().read_text().split()))))
+    words = table(
+        "letters", "sources/text", lambda s: _letters(sorted(set(s.open_path().read_text().split())))
+    )
     copy = table("copy", "toy/letters", lambda t: t)
     report = table("report", "toy/copy", lambda t: t.slice(0, 1))
 

@@ -1,4 +1,4 @@
-"""Automation conditions: content that changes starts what hangs on it; content that does not starts nothing."""
+"""Automation conditions: changed content starts what hangs on it; unchanged content starts nothing."""
 
 import dagster as dg
 import pytest
@@ -45,13 +45,13 @@ def test_only_changed_content_starts_what_hangs_on_it(world, tmp_path, instance)
 
 
 def test_sources_are_looked_at_by_the_clock(world, tmp_path, instance):
-    from datetime import datetime, timezone
+    from datetime import UTC, datetime
 
     defs = definitions(world, tmp_path, conditions=True)
-    before = datetime(2026, 1, 1, 4, 59, tzinfo=timezone.utc)
+    before = datetime(2026, 1, 1, 4, 59, tzinfo=UTC)
     first = dg.evaluate_automation_conditions(defs=defs, instance=instance, evaluation_time=before)
     assert first.get_num_requested(dg.AssetKey(["sources", "text"])) == 0
-    after = datetime(2026, 1, 1, 5, 1, tzinfo=timezone.utc)
+    after = datetime(2026, 1, 1, 5, 1, tzinfo=UTC)
     second = dg.evaluate_automation_conditions(
         defs=defs, instance=instance, evaluation_time=after, cursor=first.cursor
     )

@@ -1,4 +1,4 @@
-"""The installation's definitions: they load fast, nothing heavy comes with them, every asset is fully described."""
+"""The installation's definitions: they load fast, carry nothing heavy, and describe every asset in full."""
 
 import json
 import os
@@ -18,7 +18,17 @@ from medassets.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = Path(__file__).with_name("definitions_snapshot.json")
-HEAVY = ("torch", "mlflow", "sklearn", "great_expectations", "xgboost", "pandas", "sdv", "shap", "dagster_mlflow")
+HEAVY = (
+    "torch",
+    "mlflow",
+    "sklearn",
+    "great_expectations",
+    "xgboost",
+    "pandas",
+    "sdv",
+    "shap",
+    "dagster_mlflow",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +58,12 @@ def test_definitions_load_without_anything_heavy(tmp_path):
         "u = resource.getrusage(resource.RUSAGE_SELF); print(u.ru_utime + u.ru_stime)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=_clean_environment(), capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=_clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     heavy, seconds = done.stdout.strip().splitlines()
     assert heavy == "[]"
@@ -76,7 +91,9 @@ def test_every_asset_is_fully_described(specs):
 def test_every_table_is_declared_and_described(defs, specs):
     graph = defs.resolve_asset_graph()
     tables = [
-        s.key for s in specs if graph.get(s.key).assets_def.get_io_manager_key_for_asset_key(s.key) == "io_manager"
+        s.key
+        for s in specs
+        if graph.get(s.key).assets_def.get_io_manager_key_for_asset_key(s.key) == "io_manager"
     ]
     assert len(tables) > 20
     for key in tables:
@@ -91,7 +108,14 @@ def test_blocking_checks_guard_what_is_learned_from(defs):
         for key in graph.asset_check_keys
         if graph.get_check_spec(key).blocking
     }
-    for check in ("schema", "required_fields", "unique_key", "completeness", "age_possible", "observed_or_excluded"):
+    for check in (
+        "schema",
+        "required_fields",
+        "unique_key",
+        "completeness",
+        "age_possible",
+        "observed_or_excluded",
+    ):
         assert ("clinical/rare_cases", check) in blocking
     assert ("features/rare_split", "no_publication_on_both_sides") in blocking
     assert ("clinical/common_patients", "class_counts") not in blocking
@@ -100,7 +124,10 @@ def test_blocking_checks_guard_what_is_learned_from(defs):
 def test_changed_settings_change_the_code_version_of_what_they_change(settings):
     def versions(**changes):
         changed = settings.model_copy(update=changes)
-        return {s.key.to_user_string(): s.code_version for s in build_definitions(changed).resolve_all_asset_specs()}
+        return {
+            s.key.to_user_string(): s.code_version
+            for s in build_definitions(changed).resolve_all_asset_specs()
+        }
 
     before, after = versions(), versions(seed=7)
     changed = {key for key in before if before[key] != after[key]}
@@ -120,7 +147,10 @@ def test_overrides_replace_resources_and_layers(settings):
 
 
 def test_jobs_schedules_and_sensors(defs):
-    assert {job.name for job in defs.resolve_all_job_defs()} >= {automation.WHOLE_GRAPH, automation.SOURCES_JOB}
+    assert {job.name for job in defs.resolve_all_job_defs()} >= {
+        automation.WHOLE_GRAPH,
+        automation.SOURCES_JOB,
+    }
     job = defs.resolve_job_def(automation.WHOLE_GRAPH)
     assert job.asset_layer.executable_asset_keys == {s.key for s in defs.resolve_all_asset_specs()}
     assert job.executor_def.name == "in_process"
@@ -175,7 +205,8 @@ def test_plain_commands_accept_the_definitions(command, tmp_path):
     done = subprocess.run(
         [str(binary), *command[1:]],
         cwd=ROOT,
-        env=_clean_environment() | {"MEDASSETS_HOME": str(tmp_path), "PATH": f"{binary.parent}:{os.environ['PATH']}"},
+        env=_clean_environment()
+        | {"MEDASSETS_HOME": str(tmp_path), "PATH": f"{binary.parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=180,

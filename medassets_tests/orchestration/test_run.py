@@ -35,7 +35,12 @@ def _run(world, tmp_path, **options):
 def test_a_first_run_makes_everything_and_a_second_only_looks_at_sources(world, tmp_path):
     summary, printed = _run(world, tmp_path)
     assert summary.success and world.calls == ["text", "letters", "copy", "report"]
-    assert [line.key for line in summary.executed] == ["sources/text", "toy/letters", "toy/copy", "toy/report"]
+    assert [line.key for line in summary.executed] == [
+        "sources/text",
+        "toy/letters",
+        "toy/copy",
+        "toy/report",
+    ]
     assert {line.reason for line in summary.executed if line.layer == "toy"} == {"never made"}
     assert summary.sources == {"text": "folder"} and len(summary.run_ids) == 1
     assert "toy/letters" in printed and "2 rows" in printed

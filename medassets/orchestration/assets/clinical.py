@@ -68,7 +68,7 @@ def phenopacket_tables(
 
     if not phenopackets.present:
         keys = ("clinical/rare_cases", "clinical/case_phenotypes", "clinical/quarantine")
-        return tuple(TABLES[key].empty() for key in keys)  # type: ignore[return-value]
+        return tuple(TABLES[key].empty() for key in keys)
     read = read_rare_cases(phenopackets.open_path(), ontology_of(hpo_ontology))
     return read.cases, read.phenotypes, read.quarantine
 

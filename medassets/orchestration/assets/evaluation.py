@@ -10,7 +10,10 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from medassets.cohorts.tables import TABLES, register
+from medassets.evaluation.figures import EVALUATION_TABLES
 from medassets.orchestration import tables
+from medassets.orchestration.checks import table_checks
 from medassets.orchestration.inputs import describe, ins, tags
 from medassets.orchestration.promotion import promote
 from medassets.orchestration.showing import common_page, headline, rare_page, shown, write_page
@@ -25,8 +28,10 @@ from medassets.orchestration.training import (
 from medassets.settings import Settings
 
 tables.declare()
+register(EVALUATION_TABLES)
 ENSEMBLE = {**COMMON_INPUTS, **ins("models/common_ensemble")}
-RARE_METHODS = ("rare_likelihood", "rare_prototypes", "rare_siamese", "rare_ranker")
+FEW_SHOT = ("rare_prototypes", "rare_siamese", "rare_maml", "rare_transfer")
+RARE_METHODS = ("rare_likelihood", *FEW_SHOT, "rare_ranker")
 
 
 def _report(name: str, domain: str, inputs: Mapping[str, dg.AssetIn]) -> Callable[..., dg.AssetsDefinition]:
@@ -148,11 +153,27 @@ def rare_report(
     from medassets.orchestration.judging import rare_rows
 
     data = rare_data(inputs)
-    rows = rare_rows({name.removeprefix("rare_"): inputs[name] for name in RARE_METHODS}, data)
+    alone = {name.removeprefix("rare_"): inputs[name] for name in RARE_METHODS if name != "rare_ranker"}
+    rows = rare_rows(alone, inputs["rare_ranker"], data)
     place = write_page(rare_page(rows, data), settings.reports_dir / "rare")
     table = pa.Table.from_pylist(rows)
     context.add_output_metadata({**headline(table, "ranker"), **place})
     return table
+
+
+@_report("few_shot_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in FEW_SHOT))})
+def few_shot_report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """Few-shot accuracy, prototype similarity, adaptation by gradient step, transfer, rank over cases."""
+    from medassets.orchestration.few_shot import few_shot_rows
+
+    episodes = 100 if settings.profile == "quick" else 1000
+    rows = few_shot_rows({name: inputs[name].model for name in FEW_SHOT}, rare_data(inputs), episodes)
+    context.add_output_metadata(
+        {f"{row['method']}/{row['metric']}/{row['group']}": float(row["value"]) for row in rows}
+    )
+    return pa.Table.from_pylist(rows, schema=TABLES["evaluation/few_shot_report"].schema)
 
 
 @dg.asset(
@@ -194,3 +215,72 @@ def model_cards(
         (folder / f"{row['model']}.md").write_text(row["markdown"], encoding="utf-8")
         context.add_output_metadata({row["model"]: dg.MetadataValue.md(row["markdown"])})
     return table
+
+
+def _finding_check(
+    table: str, name: str, description: str, judge: Callable[[pa.Table], Any], **options: Any
+) -> Any:
+    """Make a check of what a report found; its severity is a warning where ``warn`` says so."""
+    warn = options.pop("warn", False)
+
+    @dg.asset_check(asset=["evaluation", table], name=name, description=description, **options)
+    def check(report: pa.Table) -> dg.AssetCheckResult:
+        finding = judge(report)
+        severity = dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR
+        return dg.AssetCheckResult(passed=finding.passed, severity=severity, description=finding.message)
+
+    return check
+
+
+def _fair(report: pa.Table) -> Any:
+    from medassets.evaluation.fairness import check_fairness
+
+    return check_fairness(report)
+
+
+def _robust(report: pa.Table) -> Any:
+    from medassets.evaluation.robustness import check_against_line
+
+    return check_against_line(report, "ensemble")
+
+
+def _safe(report: pa.Table) -> Any:
+    """Read the finding that promotion recorded: the list of misses alone does not say out of how many."""
+    from medassets.evaluation.figures import Finding
+
+    row = next(row for row in report.to_pylist() if row["finding"] == "safety")
+    return Finding(row["passed"], row["message"])
+
+
+def _served(report: pa.Table) -> Any:
+    from medassets.evaluation.figures import Finding
+
+    rows = report.to_pylist()
+    refused = [f"{row['finding']}: {row['message']}" for row in rows if not row["passed"]]
+    champion, challenger = rows[0]["champion"], rows[0]["challenger"]
+    if champion is None:
+        return Finding(False, f"nothing may serve: version {challenger} was refused ({'; '.join(refused)})")
+    stays = f"version {challenger} was refused, {champion} goes on serving ({'; '.join(refused)})"
+    return Finding(True, stays if refused else f"version {champion} serves")
+
+
+CHECKS = [
+    *(
+        table_checks(TABLES[f"evaluation/{name}"])
+        for name in (
+            "common_report",
+            "fairness_report",
+            "robustness_report",
+            "critical_misses",
+            "rare_report",
+        )
+    ),
+    _finding_check(
+        "fairness_report", "within_bounds", "no sex or age group is surely worse than allowed", _fair
+    ),
+    _finding_check(
+        "robustness_report", "holds_the_line", "never surely below naive Bayes", _robust, warn=True
+    ),
+    _finding_check("promotion", "critical_misses", "few severe conditions are missed", _safe),
+    _finding_check("promotion", "a_champion_serves", "a version may serve", _served, blocking=True),
+]

@@ -18,7 +18,7 @@ from medassets.orchestration.training import (
     common_config,
     common_data,
     few_shot_config,
-    learn_inquiry,
+    interview_data,
     rare_data,
 )
 from medassets.settings import Settings
@@ -83,7 +83,10 @@ def common_ensemble(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
 @_model("common_inquiry", "common", "numpy", COMMON_INPUTS)
 def common_inquiry(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
     """Learn which question tells most, and when to stop asking."""
-    return learn_inquiry(common_data(inputs, settings), settings.seed)
+    from medassets.serving.inquiry_build import fit_inquiry
+
+    knowledge, patients = interview_data(inputs)
+    return fit_inquiry(knowledge, patients, seed=settings.seed)
 
 
 @_model("rare_likelihood", "rare", "numpy", RARE_INPUTS)
@@ -112,6 +115,27 @@ def rare_siamese(settings: dg.ResourceParam[Settings], **inputs: Any) -> WithOnt
 
     data = rare_data(inputs)
     model = SiameseNetwork(few_shot_config(settings)).fit(data.clean_knowledge, data.train)
+    return WithOntology(model, data.ontology)
+
+
+@_model("rare_maml", "rare", "pytorch", RARE_INPUTS)
+def rare_maml(settings: dg.ResourceParam[Settings], **inputs: Any) -> WithOntology:
+    """Second-order MAML over disease episodes: a few gradient steps turn it towards a new disease."""
+    from medassets.learners.rare.maml import MAML
+
+    data = rare_data(inputs)
+    return WithOntology(MAML(few_shot_config(settings)).fit(data.clean_knowledge, data.train), data.ontology)
+
+
+@_model("rare_transfer", "rare", "pytorch", {**RARE_INPUTS, **ins("models/rare_prototypes")})
+def rare_transfer(settings: dg.ResourceParam[Settings], **inputs: Any) -> WithOntology:
+    """Prototypes that borrow from the cases of related diseases, as far as that helps in training."""
+    from medassets.learners.rare.transfer import TransferPrototypes
+
+    data, network = rare_data(inputs), inputs["rare_prototypes"].model
+    model = TransferPrototypes(few_shot_config(settings), network=network).fit(
+        data.clean_knowledge, data.train
+    )
     return WithOntology(model, data.ontology)
 
 

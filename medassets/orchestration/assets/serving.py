@@ -4,13 +4,16 @@ What belongs here: putting the champions into a bundle with their lineage. What 
 (``serving.bundle``) and the service.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
 from medassets.orchestration.inputs import ins, tags
+from medassets.orchestration.promotion import CHAMPION, MODEL
 from medassets.orchestration.source_files import SourceFile, record
-from medassets.orchestration.training import COMMON_INPUTS, RARE_INPUTS
+from medassets.orchestration.tracking import MlflowTracking
+from medassets.orchestration.training import COMMON_INPUTS, RARE_INPUTS, common_data
 from medassets.settings import Settings
 
 
@@ -22,7 +25,7 @@ from medassets.settings import Settings
         **ins(
             "models/rare_ranker", "models/common_inquiry", "evaluation/model_cards", "evaluation/promotion"
         ),
-        **ins("models/common_ensemble", alias="champion"),
+        **ins("models/common_ensemble", alias=CHAMPION),
     },
     io_manager_key="source_io_manager",
     code_version="1",
@@ -61,3 +64,36 @@ def diagnosis_bento(
     made = build_bento(diagnosis_bundle.open_path(), settings.home / "bentoml")
     context.add_output_metadata({"tag": made.tag, "place": str(made.path)})
     return record("diagnosis_bento", str(settings.origin), made.path)
+
+
+@dg.multi_asset_check(
+    name="diagnosis_bundle_checks",
+    specs=[
+        dg.AssetCheckSpec(
+            "export_equals_model",
+            asset=["serving", "diagnosis_bundle"],
+            blocking=True,
+            description="exported models give the trained models' outputs within 1e-5 on up to 1,000 rows",
+            additional_deps=[item.key for item in COMMON_INPUTS.values() if item.key],
+        )
+    ],
+    ins={**COMMON_INPUTS, **ins("serving/diagnosis_bundle")},
+)
+def diagnosis_bundle_checks(
+    settings: dg.ResourceParam[Settings], tracking: MlflowTracking, **inputs: Any
+) -> Iterable[dg.AssetCheckResult]:
+    """Let the bundle's export answer training rows beside the champion itself."""
+    from medassets.learners.common.onnx_export import ExportError, check_export
+    from medassets.serving.common import CommonPredictor
+
+    matrix = common_data(inputs, settings).training.train.matrix[:1000]
+    predictor = CommonPredictor.load(inputs["diagnosis_bundle"].open_path() / "common")
+    try:
+        differences = check_export(tracking.load(MODEL, alias=CHAMPION), predictor, matrix)
+    except ExportError as error:
+        yield dg.AssetCheckResult(passed=False, description=str(error))
+    else:
+        yield dg.AssetCheckResult(passed=True, metadata={k: float(v) for k, v in differences.items()})
+
+
+CHECKS = [diagnosis_bundle_checks]

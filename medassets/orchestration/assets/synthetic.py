@@ -4,6 +4,8 @@ What belongs here: calling the simulators and generators. What does not: the dec
 which the models make and ``synthetic_fidelity`` argues.
 """
 
+from typing import Any
+
 import dagster as dg
 import pyarrow as pa
 
@@ -12,6 +14,7 @@ from medassets.orchestration import tables
 from medassets.orchestration.checks import table_checks
 from medassets.orchestration.inputs import common_knowledge_of, describe, ins, ontology_of, tags
 from medassets.orchestration.source_files import SourceFile
+from medassets.orchestration.training import LEARNING_SETTINGS, RARE_INPUTS, few_shot_config, rare_data
 from medassets.settings import Settings
 
 DELTA = {"deltalake", "numpy"}
@@ -66,8 +69,52 @@ def simulated_common_patients(common_reference: SourceFile, settings: dg.Resourc
     )
 
 
+@dg.multi_asset(
+    name="ctgan_tables",
+    ins=RARE_INPUTS,
+    outs={
+        name: dg.AssetOut(
+            key=["synthetic", name],
+            description=TABLES[f"synthetic/{name}"].description,
+            code_version="1",
+            kinds={"deltalake", "pytorch"},
+            tags=tags("rare", "cpu"),
+            metadata=describe(settings=LEARNING_SETTINGS),
+        )
+        for name in ("ctgan_cases", "ctgan_case_phenotypes")
+    },
+)
+def ctgan_tables(settings: dg.ResourceParam[Settings], **inputs: Any) -> tuple[pa.Table, pa.Table]:
+    """Generate cases with CTGAN, a generator a disease family; none where there are no published cases."""
+    from medassets.orchestration.generating import generate
+
+    made = generate(rare_data(inputs), few_shot_config(settings))
+    return made.cases, made.phenotypes
+
+
+@dg.asset(
+    key=["synthetic", "synthetic_fidelity"],
+    ins={**RARE_INPUTS, **ins("synthetic/ctgan_cases", "synthetic/ctgan_case_phenotypes")},
+    code_version="1",
+    kinds=DELTA,
+    tags=tags("rare", "cpu"),
+    metadata=describe(settings=LEARNING_SETTINGS),
+)
+def synthetic_fidelity(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """Generate cases with CTGAN, one generator a family; none where there are no published cases."""
+    from medassets.orchestration.generating import fidelity_rows
+
+    rows, verdicts = fidelity_rows(inputs, rare_data(inputs), few_shot_config(settings))
+    context.add_output_metadata({name: dg.MetadataValue.text(text) for name, text in verdicts.items()})
+    return pa.Table.from_pylist(rows, schema=TABLES["synthetic/synthetic_fidelity"].schema)
+
+
 CHECKS = [
     table_checks(TABLES["synthetic/simulated_rare_cases"]),
     table_checks(TABLES["synthetic/simulated_case_phenotypes"]),
     table_checks(TABLES["synthetic/simulated_common_patients"]),
+    table_checks(TABLES["synthetic/ctgan_cases"]),
+    table_checks(TABLES["synthetic/ctgan_case_phenotypes"]),
 ]
