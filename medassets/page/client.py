@@ -68,6 +68,12 @@ class Api:
         found = self._call("GET", "/v1/terms", params={"q": query, "language": language, "limit": limit})
         return list(found["terms"])
 
+    def annotate(self, written: str, language: str) -> list[dict[str, Any]]:
+        """The findings that a text names, with their places in it."""
+        return list(
+            self._call("POST", "/v1/annotate", json={"text": written, "language": language})["findings"]
+        )
+
     def diagnose(self, body: dict[str, Any]) -> dict[str, Any]:
         """The differential of a case."""
         return self._call("POST", "/v1/diagnose", json=body)

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from medassets.page import markup
 from medassets.page.case import Finding, State
 from medassets.page.names import evidence_finding, finding_name, topics, values_of
 from medassets.page.session import api, ask, case, language
@@ -27,6 +28,8 @@ def draw() -> None:
     ).strip()
     if query:
         _results(query)
+    with st.expander(text("text", spoken)):
+        _text()
     st.markdown(f"**{text('findings', spoken)}**")
     if not case().findings:
         st.caption(text("findings_none", spoken))
@@ -88,6 +91,32 @@ def _row(finding: Finding) -> None:
             text("remove", spoken), key=f"remove_{finding.id}", type="tertiary", on_click=case().remove,
             args=(finding.id,),
         )  # fmt: skip
+
+
+def _text() -> None:
+    spoken = language()
+    written = st.text_area(
+        text("text_box", spoken), max_chars=20_000, key=f"text_{st.session_state['round']}"
+    )
+    if st.button(text("text_read", spoken), key="text_read", disabled=not written.strip()):
+        st.session_state["read"] = (written, api().annotate(written, spoken))
+    read, findings = st.session_state.get("read", ("", []))
+    if not written.strip() or read != written:
+        return
+    if not findings:
+        st.caption(text("text_none", spoken))
+        return
+    st.html(markup.highlighted(written, findings, spoken))
+    st.button(text("text_add", spoken), key="text_add", on_click=_add, args=(findings,))
+
+
+def _add(findings: list[dict[str, Any]]) -> None:
+    """State what the text observes or excludes; the uncertain and the family's stay out."""
+    states: dict[str, State] = {"excluded": "absent", "observed": "present"}
+    for said, state in states.items():  # what is observed anywhere outweighs a denial elsewhere
+        for found in findings:
+            if found["state"] == said:
+                case().state(Finding(found["hpo_id"], "hpo", found["name"], state))
 
 
 def _questions() -> None:

@@ -138,6 +138,20 @@ def question(asked: dict[str, Any], number: int, language: str) -> str:
     return _wrap(f'{head}<p class="question">{escape(asked["question"])}</p>', language)
 
 
+def highlighted(written: str, findings: Iterable[dict[str, Any]], language: str) -> str:
+    """A text with what was understood of it marked, the term and its state beside the words."""
+    parts, place = [], 0
+    for found in sorted(findings, key=lambda f: (f["start"], -f["end"])):
+        if found["start"] < place:
+            continue  # inside a longer finding that is marked already
+        note = f"{found['name']}, {text('state_' + found['state'], language)}"
+        words = escape(written[found["start"] : found["end"]])
+        parts.append(escape(written[place : found["start"]]))
+        parts.append(f'<mark class="{escape(found["state"])}">{words} <span>{escape(note)}</span></mark>')
+        place = found["end"]
+    return _wrap(f'<p class="read">{"".join(parts)}{escape(written[place:])}</p>', language)
+
+
 def document(case: Case, answer: dict[str, Any], language: str) -> str:
     """The answer as one file that needs nothing else, to be kept or printed."""
     versions = answer["versions"]

@@ -76,6 +76,6 @@ def is_stale() -> bool:
 def start_over() -> None:
     """Forget the patient, keep the language and the key."""
     round_ = st.session_state.get("round", 0)
-    for name in ("case", "answer", "asked_for", "feedback_kept", "lineage", "search"):
+    for name in ("case", "answer", "asked_for", "feedback_kept", "lineage", "search", "read"):
         st.session_state.pop(name, None)
     st.session_state["round"] = round_ + 1

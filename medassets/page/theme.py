@@ -19,7 +19,7 @@ TEXT_PAIRS = [
     (INK, PAPER), (INK, MIST), (MUTED, PAPER), (MUTED, MIST), (PAPER, PRIMARY), (PRIMARY, PAPER),
     (PRIMARY, PRIMARY_PALE), (PRIMARY, MIST), (FOR, PAPER), (AGAINST, PAPER), (ALARM, ALARM_PALE),
     (ALARM, PAPER),
-    (CAUTION, CAUTION_PALE),
+    (CAUTION, CAUTION_PALE), (INK, PRIMARY_PALE), (INK, ALARM_PALE), (INK, CAUTION_PALE),
 ]  # fmt: skip
 #: (shape, background) of bars and borders that carry meaning.
 SHAPE_PAIRS = [(PRIMARY, PAPER), (PRIMARY, MIST), (FOR, PAPER), (AGAINST, PAPER), (ALARM, PAPER)]
@@ -89,6 +89,14 @@ ANSWER_CSS = f"""
 .ma .banner {{ display: flex; flex-wrap: wrap; gap: 0.1rem 1.2rem; font-size: 0.86rem; padding: 0.4rem 0.8rem;
   border: 1px solid {LINE}; border-left: 5px solid {PRIMARY}; border-radius: 4px; background: {MIST}; }}
 .ma .question {{ font-size: 1.45rem; line-height: 1.3; font-weight: 600; margin: 0.4rem 0; }}
+.ma p.read {{ white-space: pre-wrap; line-height: 1.9; }}
+.ma mark {{ background: {PRIMARY_PALE}; color: {INK}; border-bottom: 2px solid {PRIMARY};
+  padding: 0 0.2rem; }}
+.ma mark span {{ font-size: 0.78rem; color: {PRIMARY}; }}
+.ma mark.excluded {{ background: {ALARM_PALE}; border-color: {ALARM}; }}
+.ma mark.excluded span {{ color: {ALARM}; }}
+.ma mark.uncertain, .ma mark.family {{ background: {CAUTION_PALE}; border-color: {CAUTION}; }}
+.ma mark.uncertain span, .ma mark.family span {{ color: {CAUTION}; }}
 .ma .patient {{ margin: 0.3rem 0; }}
 """
 

@@ -8,6 +8,7 @@ import pytest
 import uvicorn
 
 from medassets.commands.server import free_port
+from medassets.ingest.text import TextMatcher
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.serving.answering import Desk
 from medassets.serving.http import create_app
@@ -25,7 +26,7 @@ def api_address(tmp_path_factory, ontology):
     knowledge = CommonKnowledge.bundled()
     diagnoser = Diagnoser(
         fake_bundle(folder / "bundles"), rare=FakeRare(ontology), common=FakeCommon(knowledge),
-        inquiry=build_inquiry(knowledge),
+        inquiry=build_inquiry(knowledge), matcher=TextMatcher.from_ontology(ontology),
     )  # fmt: skip
     store = PredictionStore(folder / "predictions.db")
     desk = Desk(diagnoser, store, bento="diagnosis:test", bundles_dir=folder / "bundles")

@@ -43,6 +43,16 @@ def test_pick_ask_and_tell(page):
     assert any("changed" in element.value for element in page.warning)
 
 
+def test_findings_are_read_from_text_and_only_then_added(page):
+    page.text_area[0].set_value("Epileptic fit last week, no microcephaly.").run()
+    click(page, "text_read")
+    assert '<mark class="observed">' in html_of(page) and '<mark class="excluded">' in html_of(page)
+    assert not page.session_state["case"].findings
+    click(page, "text_add")
+    states = {name: finding.state for name, finding in page.session_state["case"].findings.items()}
+    assert states == {"HP:0001250": "present", "HP:0000252": "absent"}
+
+
 def test_nothing_to_go_by_is_said_before_the_api_is_asked(page):
     click(page, "rank")
     assert any("at least one" in element.value for element in page.warning)

@@ -49,6 +49,18 @@ def test_a_part_without_an_answer_says_why():
     assert "common questions" in markup.differential(ANSWER, "common", "en")
 
 
+def test_understood_words_are_marked_with_term_and_state():
+    found = [
+        {"start": 0, "end": 4, "name": "Seizure", "state": "observed"},
+        {"start": 1, "end": 3, "name": "Inner", "state": "observed"},
+        {"start": 9, "end": 14, "name": "Fever", "state": "excluded"},
+    ]
+    html = markup.highlighted("Fits, no fever <b>", found, "en")
+    assert '<mark class="observed">Fits <span>Seizure, present</span></mark>, no ' in html
+    assert '<mark class="excluded">fever <span>Fever, absent</span></mark> &lt;b&gt;' in html
+    assert "Inner" not in html
+
+
 def test_the_document_stands_alone():
     case = Case(findings={"HP:1": Finding("HP:1", "hpo", "A <x>", "present")})
     html = markup.document(case, ANSWER, "es")
