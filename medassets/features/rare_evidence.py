@@ -147,13 +147,24 @@ class Evidence:
         memory = self.memory
         result = memory.own[candidates].toarray()
         place = np.searchsorted(memory.with_cases, candidates)
-        for row in np.flatnonzero(self._has_case[candidates]):
-            result[row] = memory.updated[memory.active, place[row]]
+        rows = np.flatnonzero(self._has_case[candidates])
+        # Few columns first, then the terms: the table is wide, and each of its rows is read but once.
+        result[rows] = np.ascontiguousarray(memory.updated[:, place[rows]].T)[:, memory.active]
         return np.asarray(result)
 
-    def term_log_ratios(self, observed: np.ndarray, excluded: np.ndarray, candidate: int) -> np.ndarray:
-        """Return float64 (n_observed + n_excluded,): what each term says for or against a candidate, nats."""
-        frequency = self.frequencies(np.array([candidate]))[0]
+    def term_log_ratios(
+        self, observed: np.ndarray, excluded: np.ndarray, frequency: np.ndarray
+    ) -> np.ndarray:
+        """Return what each term says for or against a candidate.
+
+        Args:
+            observed: term indices.
+            excluded: term indices.
+            frequency: (n_terms,) of the candidate, a row of :meth:`frequencies`.
+
+        Returns:
+            float64 (n_observed + n_excluded,), nats.
+        """
         explained = []
         for term in observed:
             entries = slice(self._closure.indptr[term], self._closure.indptr[term + 1])

@@ -6,6 +6,9 @@ What does not: HTTP itself (``http``) and how answers come about (``predictor``)
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +137,23 @@ def open_desk(settings: Settings, bundle_dir: Path | None = None, *, bento: str 
         BundleError: there is no bundle, or it is not what its manifest says.
         StoreError: the store cannot be opened.
     """
-    diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
     sealer = open_sealer(settings)
-    store = PredictionStore(settings.predictions_db, sealer)
-    return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir, sealer=sealer)
+    with collector_paused():
+        diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
+        store = PredictionStore(settings.predictions_db, sealer)
+        return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir, sealer=sealer)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Load a bundle without collections: it makes many objects that stay, and no walk over them frees one."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def open_sealer(settings: Settings) -> Sealer | None:

@@ -21,7 +21,7 @@ import numpy as np
 
 from medassets.features.cases import CaseSet
 from medassets.features.rare_model import Ranking, RareModel
-from medassets.serving.rare_explain import discriminating_phenotypes, term_evidence
+from medassets.serving.rare_explain import LEADING, discriminating_phenotypes, term_evidence
 
 #: Probability of the first candidate from which the answer is called high, and moderate.
 HIGH, MODERATE = 0.8, 0.4
@@ -148,14 +148,15 @@ class RarePredictor:
         case = CaseSet.single(self.ontology, observed, excluded, age_days=age_days, sex=sex)
         ranking = next(self.model.rankings(case, self.protocol))
         candidates = self._candidates(ranking, top)
-        for row, column in zip(candidates, ranking.candidates, strict=False):
-            row["explanation"] = term_evidence(self.model, case, int(column))
+        frequency = self.model.evidence.frequencies(ranking.candidates[: max(top, LEADING)])
+        for row, own in zip(candidates, frequency, strict=False):
+            row["explanation"] = term_evidence(self.model, case, own)
         abstain = ranking.unknown > ABSTAIN
         first = float(ranking.probabilities[0]) if len(ranking.probabilities) else 0.0
         return {
             "candidates": candidates,
             "similar_cases": self.similar_cases(case),
-            "look_for_next": discriminating_phenotypes(self.model, case, ranking, _NEXT),
+            "look_for_next": discriminating_phenotypes(self.model, case, ranking, frequency, _NEXT),
             "unknown_probability": ranking.unknown,
             "abstain": abstain,
             "reason": f"not among the diseases that I know, with probability {ranking.unknown:.2f}"

@@ -17,23 +17,24 @@ import numpy as np
 from medassets.features.cases import CaseSet
 from medassets.features.rare_model import Ranking, RareModel
 
-_TOP = 10
+#: Candidates among which the next finding is to tell.
+LEADING = 10
 _SURE = 0.02
 
 
-def term_evidence(model: RareModel, case: CaseSet, candidate: int) -> list[dict[str, Any]]:
+def term_evidence(model: RareModel, case: CaseSet, frequency: np.ndarray) -> list[dict[str, Any]]:
     """Return what each finding of the first of ``case`` says about one candidate, strongest first.
 
     Args:
         model: the ranker.
         case: set of one case.
-        candidate: column of the candidate.
+        frequency: (n_terms,) of the candidate, as ``Evidence.frequencies`` gives it.
 
     Returns:
         Rows with ``hpo_id``, ``label``, ``state``, ``direction`` and ``log_ratio`` (natural logarithm).
     """
     ontology = model.knowledge.ontology
-    ratios = model.evidence.term_log_ratios(case.observed[0], case.excluded[0], candidate)
+    ratios = model.evidence.term_log_ratios(case.observed[0], case.excluded[0], frequency)
     states = ["observed"] * len(case.observed[0]) + ["excluded"] * len(case.excluded[0])
     rows = [
         {
@@ -51,7 +52,7 @@ def term_evidence(model: RareModel, case: CaseSet, candidate: int) -> list[dict[
 
 
 def discriminating_phenotypes(
-    model: RareModel, case: CaseSet, ranking: Ranking, n: int
+    model: RareModel, case: CaseSet, ranking: Ranking, frequency: np.ndarray, n: int
 ) -> list[dict[str, Any]]:
     """Return the phenotypes whose presence or absence would tell the leading candidates apart best.
 
@@ -63,16 +64,19 @@ def discriminating_phenotypes(
         model: the ranker.
         case: set of one case.
         ranking: its ranking.
+        frequency: (at least ``LEADING``, n_terms) of its leading candidates, fewer where it has fewer.
         n: number of phenotypes.
     """
     ontology = model.knowledge.ontology
-    columns = ranking.candidates[:_TOP]
-    prior = ranking.probabilities[:_TOP]
+    columns = ranking.candidates[:LEADING]
+    prior = ranking.probabilities[:LEADING]
     if len(columns) < 2 or prior.sum() <= 0:
         return []
     prior = prior / prior.sum()
-    frequency = model.evidence.frequencies(columns)
-    share = np.clip(frequency, _SURE, 1 - _SURE)
+    frequency = frequency[: len(columns)]
+    # A term that all candidates have equally often tells nothing: of most of the ontology that is so.
+    telling = np.flatnonzero((frequency > _SURE).any(axis=0))
+    share = np.clip(frequency[:, telling], _SURE, 1 - _SURE)
     present = prior @ share
     gain = _entropy(prior[:, None]) - (
         present * _entropy(prior[:, None] * share / present)
@@ -81,19 +85,21 @@ def discriminating_phenotypes(
     known = ontology.implied(case.observed[0].tolist())
     excluded = set(case.excluded[0].tolist())
     chosen: list[int] = []
-    for term in np.argsort(-gain, kind="stable"):
-        term = int(term)
-        if len(chosen) == n or gain[term] <= 1e-6:
+    gain_of: dict[int, float] = {}
+    for place in np.argsort(-gain, kind="stable"):
+        term = int(telling[place])
+        if len(chosen) == n or gain[place] <= 1e-6:
             break
         above = ontology.ancestors(term)
         related = any(other in above or term in ontology.ancestors(other) for other in chosen)
         if not related and term not in known and excluded.isdisjoint(above):
             chosen.append(term)
+            gain_of[term] = float(gain[place])
     return [
         {
             "hpo_id": ontology.terms[term],
             "label": ontology.names[term],
-            "gain": float(gain[term]),
+            "gain": gain_of[term],
             "frequency": {
                 model.knowledge.candidates[column]: round(float(frequency[row, term]), 3)
                 for row, column in enumerate(columns[:5])

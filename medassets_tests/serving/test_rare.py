@@ -68,7 +68,8 @@ def test_the_gain_is_highest_for_a_term_that_splits_the_candidates(predictor):
 
     case = CaseSet.single(ONTOLOGY, typical_findings(4)[:2])
     ranking = next(predictor.model.rankings(case))
-    best = discriminating_phenotypes(predictor.model, case, ranking, 1)[0]
+    frequency = predictor.model.evidence.frequencies(ranking.candidates)
+    best = discriminating_phenotypes(predictor.model, case, ranking, frequency, 1)[0]
     frequencies = list(best["frequency"].values())
     assert max(frequencies) - min(frequencies) > 0.3
 
