@@ -57,7 +57,9 @@ ring = None if settings.auth == "off" else KeyRing(settings.api_keys)
     # The access log would hold paths with prediction ids; the audit log is the record of who asked what.
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(create_app(counter, ring), path="/")
+@bentoml.asgi_app(
+    create_app(counter, ring, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
+)
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""
 

@@ -103,16 +103,25 @@ class KeyRing:
         Raises:
             AccessError: no valid key, or its role does not have the right.
         """
+        key = self._key(token)
+        if key is None:
+            raise AccessError("give a valid API key as `Authorization: Bearer mak_...`", known=False)
+        if right not in RIGHTS[key.role]:
+            raise AccessError(f"the role {key.role} may not {right}", known=True)
+        return f"{key.role}:{key.key_id}"
+
+    def holder(self, token: str) -> str | None:
+        """The id of a valid key, ``None`` for anything else."""
+        key = self._key(token)
+        return None if key is None else key.key_id
+
+    def _key(self, token: str | None) -> Key | None:
         prefix, _, rest = (token or "").partition("_")
         key_id, _, secret = rest.partition("_")
         key = self._read().get(key_id)
         # Compared also where there is no such key: the answer takes the same time.
         same = hmac.compare_digest(_digest(secret), key.digest if key else _digest(""))
-        if prefix != _PREFIX or key is None or not same or key.revoked:
-            raise AccessError("give a valid API key as `Authorization: Bearer mak_...`", known=False)
-        if right not in RIGHTS[key.role]:
-            raise AccessError(f"the role {key.role} may not {right}", known=True)
-        return f"{key.role}:{key.key_id}"
+        return None if prefix != _PREFIX or key is None or not same or key.revoked else key
 
     def _read(self) -> dict[str, Key]:
         try:

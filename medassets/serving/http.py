@@ -8,30 +8,40 @@ by ``requests.parse_request``, not by the framework: one reader, one wording, fo
 (Annotations are evaluated here, not postponed: the framework reads aliases that are local to ``create_app``.)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.cors import CORSMiddleware
 
 from medassets import __version__
 from medassets.serving.access import KeyRing
 from medassets.serving.answering import Desk
 from medassets.serving.answers import Annotation, Answer
 from medassets.serving.http_clinical import add_clinical_routes
-from medassets.serving.http_parts import JSON, Door, body, handle_errors, openapi, problems, takes
+from medassets.serving.http_parts import JSON, Door, body, handle_errors, openapi, problems, takes, too_many
+from medassets.serving.limits import Limiter, LimitMiddleware
 from medassets.serving.measures import CONTENT_TYPE, MeasuredMiddleware, Measures
 from medassets.serving.provenance import prov_json
 from medassets.serving.requests import DiagnosisRequest, Feedback, TextRequest, parse_body, parse_request
 
 
-def create_app(desk: Callable[[], Desk], ring: KeyRing | None = None) -> FastAPI:
+def create_app(
+    desk: Callable[[], Desk],
+    ring: KeyRing | None = None,
+    *,
+    rate_limit: int = 0,
+    cors_origins: Sequence[str] = (),
+) -> FastAPI:
     """The application.
 
     Args:
         desk: gives the present desk; raises ``BundleError`` while there is none.
         ring: keys that callers need; ``None`` lets everyone in, for development.
+        rate_limit: requests a minute that each caller may make; 0 for any number.
+        cors_origins: sites whose pages may call (CDS Hooks clients in a browser).
     """
     app = FastAPI(
         title="medassets diagnosis",
@@ -42,7 +52,17 @@ def create_app(desk: Callable[[], Desk], ring: KeyRing | None = None) -> FastAPI
     )
     handle_errors(app)
     measures = Measures()
+    # The last one added is the outermost: refusals are measured, and a browser may read them.
+    if rate_limit:
+        app.add_middleware(LimitMiddleware, limiter=Limiter(rate_limit), ring=ring, refuse=too_many)
     app.add_middleware(MeasuredMiddleware, measures=measures)
+    if cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
     door = Door(desk, ring, measures)
     Asker = Annotated[str, Depends(door.require("ask"))]
     Reader = Annotated[str, Depends(door.require("look up"))]

@@ -36,6 +36,7 @@ _TITLES = {
     403: "Not allowed",
     404: "Not found",
     413: "The body is too large",
+    429: "Too many requests",
     503: "Not available",
 }
 _PROBLEM_SCHEMA = {
@@ -166,11 +167,18 @@ def takes(model: type[Any]) -> dict[str, Any]:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Document the refusals of a route."""
+    """Document the refusals of a route; any caller may ask too often."""
     return {
         status: {"description": _TITLES[status], "content": {PROBLEM: {"schema": _PROBLEM_SCHEMA}}}
-        for status in statuses
+        for status in sorted({*statuses, 429})
     }
+
+
+def too_many(seconds: int) -> Response:
+    """Refuse for some seconds."""
+    response = problem(429, [("request", f"too many requests: wait {seconds} s")])
+    response.headers["Retry-After"] = str(seconds)
+    return response
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:

@@ -34,6 +34,8 @@ MAX_AGE_YEARS = 130
 MAX_FINDINGS = 500
 #: A long discharge letter has about 10,000 characters.
 MAX_TEXT = 20_000
+#: Deeper than any phenopacket, FHIR questionnaire or request of ours.
+MAX_DEPTH = 64
 
 _ISO_AGE = re.compile(
     r"P(?=\d)(?:(?P<years>\d+(?:\.\d+)?)Y)?(?:(?P<months>\d+(?:\.\d+)?)M)?"
@@ -84,7 +86,8 @@ def age_in_days(value: Any) -> float | None:
             except ValueError:
                 raise ValueError("give years as a number or an ISO 8601 duration such as P3Y6M") from None
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        days = float(value) * DAYS_PER_YEAR
+        # An integer of hundreds of digits is no float.
+        days = float(value) * DAYS_PER_YEAR if abs(value) <= MAX_AGE_YEARS else math.inf
     else:
         raise ValueError("give years as a number or an ISO 8601 duration such as P3Y6M")
     if not math.isfinite(days) or not 0 <= days <= MAX_AGE_YEARS * DAYS_PER_YEAR:
@@ -254,17 +257,35 @@ def load_object(body: bytes | str) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        RequestError: not JSON (NaN and infinities are not), nested too deeply, or not an object.
+        RequestError: not JSON in UTF-8 (NaN and infinities are not JSON), nested too deeply, or not an
+        object.
     """
+    too_deep = RequestError([("body", f"is nested too deeply: {MAX_DEPTH} levels are allowed")])
     try:
-        content = json.loads(body, parse_constant=_refuse_constant)
+        text = body.decode("utf-8-sig") if isinstance(body, bytes) else body
+        content = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            json.dumps(content, ensure_ascii=False).encode()  # half a surrogate pair is no character
     except RecursionError:
-        raise RequestError([("body", "is nested too deeply")]) from None
+        raise too_deep from None
+    except UnicodeError:
+        raise RequestError([("body", "is not JSON in UTF-8")]) from None
     except ValueError as error:
         raise RequestError([("body", f"is not JSON: {error}")]) from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+        raise too_deep
     if not isinstance(content, dict):
         raise RequestError([("body", "must be a JSON object")])
     return content
+
+
+def _depth(content: Any) -> int:
+    """Levels of nesting; level by level, so that no depth exhausts the stack."""
+    level, depth = [content], 0
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        depth += 1
+        level = [item for value in level for item in (value.values() if isinstance(value, dict) else value)]
+    return depth
 
 
 def _refuse_constant(name: str) -> float:
