@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev api test test-fast lint clean
+.PHONY: help install run dev api ui test test-browser test-fast lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,11 +31,17 @@ dev: install ## Dagster UI and API together; stop both with Ctrl-C
 api: install ## the API alone, over the latest bundle
 	$(BIN)/medassets serve
 
-test: install ## every test, fast ones first
-	$(BIN)/python -m pytest
+ui: install ## the clinicians' page, over a running API
+	$(BIN)/medassets ui
+
+test: install ## every test that needs nothing but this environment
+	$(BIN)/python -m pytest -m 'not browser'
+
+test-browser: install ## the page in real Chromium (Debian's package chromium)
+	$(BIN)/python -m pytest -m browser
 
 test-fast: install ## without the tests that need a server or a built bundle
-	$(BIN)/python -m pytest -m 'not integration'
+	$(BIN)/python -m pytest -m 'not integration and not browser'
 
 lint: install ## style, types and import contracts
 	$(BIN)/ruff check .

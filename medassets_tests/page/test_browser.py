@@ -15,7 +15,7 @@ from playwright.sync_api import sync_playwright
 
 from medassets.commands.server import free_port, stop_process
 
-pytestmark = pytest.mark.integration
+pytestmark = pytest.mark.browser
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
