@@ -103,7 +103,7 @@ def ctgan_tables(settings: dg.ResourceParam[Settings], **inputs: Any) -> tuple[p
 def synthetic_fidelity(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
-    """Generate cases with CTGAN, one generator a family; none where there are no published cases."""
+    """Compare generated with published cases, and say whether training with them helps real ones."""
     from medassets.orchestration.generating import fidelity_rows
 
     rows, verdicts = fidelity_rows(inputs, rare_data(inputs), few_shot_config(settings))
