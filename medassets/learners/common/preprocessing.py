@@ -203,15 +203,25 @@ def _resample(
     if not neighbours:
         return None, "no condition has 3 rows"
     if method == "smote":
-        return SMOTE(sampling_strategy=enough, k_neighbors=neighbours, random_state=seed).fit_resample(
-            X, y
-        ), ""
-    try:
-        return ADASYN(sampling_strategy=enough, n_neighbors=neighbours, random_state=seed).fit_resample(
-            X, y
-        ), ""
-    except ValueError as error:  # ADASYN refuses where no row of a condition has a neighbour of another
-        return None, str(error)
+        smote = SMOTE(sampling_strategy=enough, k_neighbors=neighbours, random_state=seed)
+        return smote.fit_resample(X, y), ""
+    added, left_out = [(X, y)], 0
+    for label, wanted in enough.items():
+        if counts[label] >= wanted:
+            continue
+        adasyn = ADASYN(sampling_strategy={label: wanted}, n_neighbors=neighbours, random_state=seed)
+        try:
+            more_X, more_y = adasyn.fit_resample(X, y)
+        except (ValueError, RuntimeError):
+            # ADASYN grows a condition where its patients have neighbours of another; some have none.
+            left_out += 1
+            continue
+        added.append((more_X[len(y) :], more_y[len(y) :]))
+    note = (
+        f"{left_out} conditions have no neighbours of another and were left as they are" if left_out else ""
+    )
+    grown = tuple(np.concatenate([part[i] for part in added]) for i in (0, 1))
+    return (grown[0], grown[1]), note
 
 
 def _macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -6,6 +6,7 @@ from medassets.features.common import UNKNOWN
 from medassets.learners.common.preprocessing import (
     RelevanceSelector,
     UnknownImputer,
+    _resample,
     compare_imbalance,
     evidence_pipeline,
 )
@@ -46,3 +47,16 @@ def test_imbalance_methods_are_compared_on_the_same_rows():
     for row in rows:
         assert row["note"] or 0.5 < row["top1"] <= 1
         assert row["origin"] == "ddxplus"
+
+
+def test_adasyn_leaves_conditions_without_foreign_neighbours_alone():
+    """Three clusters far apart: nobody has a neighbour of another condition."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [20, 10, 8])
+    X = rng.normal(size=(len(y), 4)) + 100 * y[:, None]
+    (grown, labels), note = _resample("adasyn", X, y, seed=0)
+    assert len(grown) == len(labels) == len(y)
+    assert note.startswith("2 conditions")
+    near = rng.normal(size=(len(y), 4))
+    (grown, labels), note = _resample("adasyn", near, y, seed=0)
+    assert (np.bincount(labels)[1:] > [10, 8]).all() and not note
