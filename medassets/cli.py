@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, doctor, run, secure, serve, ui, validate
+from medassets.commands import ask, bundle, doctor, run, secure, serve, ui, validate
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command()(ask.diagnose)
 app.add_typer(validate.app, name="validate")
 app.command()(ask.lineage)
 app.command()(doctor.doctor)
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(secure.keys, name="keys")
 app.add_typer(secure.audit, name="audit")
 

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     key_file: Path | None = Field(
         None, description="keys that seal stored inputs and answers and make patients' pseudonyms"
     )
+    follow_latest: bool = Field(
+        True, description="a running service changes to the bundle that `latest` names whenever it changes"
+    )
     rate_limit: NonNegativeInt = Field(
         0, description="requests a minute that each API key, or address without one, may make; 0: any number"
     )

@@ -4,23 +4,20 @@ What belongs here: how BentoML starts and watches the service. What does not: ro
 (``medassets.serving.http``) and answers (``medassets.serving.answering``).
 
 A built bento carries its bundle in the folder ``bundle`` beside this file; without it the installation's
-latest bundle is served. Where the bundle is not what its manifest says, the service stays up, not ready, and
-says why.
+latest bundle is served. When another bundle becomes the latest, the service changes to it. Where the bundle
+is not what its manifest says, the service stays up, not ready, and says why.
 """
 
 from __future__ import annotations
 
-import gc
 import logging
 from pathlib import Path
 
 import bentoml
 
 from medassets.serving.access import KeyRing
-from medassets.serving.answering import Desk, open_desk
-from medassets.serving.bundle import BundleError
 from medassets.serving.http import create_app
-from medassets.serving.store import StoreError
+from medassets.serving.swap import DeskKeeper
 from medassets.settings import Settings, switch_telemetry_off
 
 switch_telemetry_off()
@@ -28,21 +25,8 @@ logger = logging.getLogger("medassets")
 
 BUNDLE = Path(__file__).parent / "bundle"
 
-
-class _Counter:
-    """Where the HTTP interface finds the desk, once it is open."""
-
-    desk: Desk | None = None
-    closed_because = "the service is starting"
-
-    def __call__(self) -> Desk:
-        if self.desk is None:
-            raise BundleError(self.closed_because)
-        return self.desk
-
-
-counter = _Counter()
 settings = Settings()
+keeper = DeskKeeper(settings)
 if settings.auth == "off":
     logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
 ring = None if settings.auth == "off" else KeyRing(settings.api_keys)
@@ -58,7 +42,7 @@ ring = None if settings.auth == "off" else KeyRing(settings.api_keys)
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(
-    create_app(counter, ring, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
+    create_app(keeper, ring, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
 )
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""
@@ -66,15 +50,10 @@ class Diagnosis:
     def __init__(self) -> None:
         context = bentoml.server_context
         tag = f"{context.bento_name}:{context.bento_version}" if context.bento_name else "none"
-        try:
-            counter.desk = open_desk(settings, BUNDLE if BUNDLE.is_dir() else None, bento=tag)
-        except (BundleError, StoreError) as error:
-            counter.closed_because = str(error)
-            logger.error("not ready: %s", error)
-        # BentoML and the bundle leave many objects that live as long as the process. A full collection
-        # walks them all, for tens of milliseconds, in the middle of a request: that was the long tail.
-        gc.collect()
-        gc.freeze()
+        keeper.bento = tag
+        keeper.open(BUNDLE if BUNDLE.is_dir() else None)
+        if settings.follow_latest:
+            keeper.follow()
 
     async def __is_ready__(self) -> bool:
-        return counter.desk is not None
+        return keeper.desk is not None

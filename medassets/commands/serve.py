@@ -37,7 +37,9 @@ def serve(
         stop(BAD_INPUT, f"port {port} on {host} is in use: choose another with --port or MEDASSETS_API_PORT")
     err.print(f"http://{host}:{port}/docs", highlight=False)
     command = serve_command(str(path), host, port)
-    os.execve(command[0], command, dict(environment(config)))
+    # Who asks for one bundle gets that one, whatever becomes the latest.
+    follow = {} if bundle is None else {"MEDASSETS_FOLLOW_LATEST": "false"}
+    os.execve(command[0], command, dict(environment(config)) | follow)
 
 
 def bento_of(config: Settings, version: str | None = None) -> Path:

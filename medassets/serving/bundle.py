@@ -4,7 +4,8 @@ What belongs here: writing, verifying and finding bundles. What does not: what t
 filled by the model's own exporter) and how they answer (``predictor``).
 
 Layout: ``<bundles>/<version>/manifest.json`` beside the parts' folders, and the text file
-``<bundles>/latest`` with a version, replaced atomically. Nothing in a bundle may be a pickle: loading one
+``<bundles>/latest`` with a version, replaced atomically; ``<bundles>/history`` lists what it named before.
+Nothing in a bundle may be a pickle: loading one
 would run code of the file.
 """
 
@@ -33,6 +34,7 @@ from medassets.serving.manifest import (
 
 MANIFEST = "manifest.json"
 LATEST = "latest"
+HISTORY = "history"
 _PICKLE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill"}
 _READ = 1 << 20
 
@@ -193,9 +195,50 @@ def point_latest(bundles_dir: Path, version: str) -> None:
     """
     if not (bundles_dir / version / MANIFEST).is_file():
         raise BundleError(f"no bundle {version!r} in {bundles_dir}")
-    pending = bundles_dir / f".{LATEST}-{os.getpid()}"
-    pending.write_text(version + "\n", encoding="utf-8")
-    os.replace(pending, bundles_dir / LATEST)
+    history = _history(bundles_dir)
+    if not history or history[-1] != version:
+        history.append(version)
+    _point(bundles_dir, version, history)
+
+
+def roll_back(bundles_dir: Path) -> str:
+    """Make the version the latest that was so before the present one.
+
+    Returns:
+        That version, verified.
+
+    Raises:
+        BundleError: there was none before, or it is not what its manifest says.
+    """
+    history = _history(bundles_dir)[:-1]
+    while history and not (bundles_dir / history[-1] / MANIFEST).is_file():
+        history.pop()
+    if not history:
+        raise BundleError(f"no earlier bundle in {bundles_dir} to go back to")
+    load_bundle(bundles_dir / history[-1])
+    _point(bundles_dir, history[-1], history)
+    return history[-1]
+
+
+def _history(bundles_dir: Path) -> list[str]:
+    """Versions that were the latest, oldest first; the present one stands last."""
+    try:
+        present = (bundles_dir / LATEST).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return []
+    path = bundles_dir / HISTORY
+    known = path.read_text(encoding="utf-8").split() if path.exists() else []
+    # A crash between the two files leaves the pointer right and the history one entry short or long.
+    if present in known:
+        return known[: len(known) - known[::-1].index(present)]
+    return [*known, present]
+
+
+def _point(bundles_dir: Path, version: str, history: list[str]) -> None:
+    for name, lines in ((HISTORY, history), (LATEST, [version])):
+        pending = bundles_dir / f".{name}-{os.getpid()}"
+        pending.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        os.replace(pending, bundles_dir / name)
 
 
 def list_bundles(bundles_dir: Path) -> list[Manifest]:

@@ -46,8 +46,12 @@ class Measures:
             "medassets_mapped_findings_total", "Findings read as others", registry=self._registry
         )
         self._bundle = Gauge(
-            "medassets_bundle_info", "Bundle that answered last", ["bundle"], registry=self._registry
+            "medassets_bundle_info",
+            "1 for the bundle that answered last",
+            ["bundle"],
+            registry=self._registry,
         )
+        self._last_bundle: str | None = None
 
     def seen(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -61,7 +65,12 @@ class Measures:
                 if answer[part]["abstain"]:
                     self._abstentions.labels(part).inc()
         self._mapped.inc(len(answer["mapped"]))
-        self._bundle.labels(answer["versions"]["bundle"]).set(1)
+        bundle = answer["versions"]["bundle"]
+        if bundle != self._last_bundle:
+            if self._last_bundle is not None:
+                self._bundle.labels(self._last_bundle).set(0)
+            self._bundle.labels(bundle).set(1)
+            self._last_bundle = bundle
 
     def text(self) -> bytes:
         """The exposition that Prometheus scrapes."""

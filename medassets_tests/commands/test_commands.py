@@ -55,7 +55,7 @@ def invoke(*arguments, code=0, **more):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "serve", "dev", "diagnose", "validate", "lineage", "doctor", "keys", "audit"]
+    "command", ["run", "serve", "dev", "diagnose", "validate", "lineage", "doctor", "keys", "audit", "bundle"]
 )
 def test_every_command_explains_itself(command):
     assert "Usage" in invoke(command, "--help").output
@@ -210,3 +210,17 @@ def test_validation_warns_of_patients_that_the_bundle_knows(capsys, overlap, sai
     warn_of_overlap({"overlap": overlap})
     printed = capsys.readouterr()
     assert said in printed.err and bool(said) == bool(printed.err) and not printed.out
+
+
+def test_bundles_are_listed_used_and_rolled_back(home):
+    one, two = (
+        fake_bundle(home / "bundles", parts={"rare": lambda d, t=t: (d / "x").write_text(t)}).version
+        for t in "12"
+    )
+    listed = {b["version"]: b["latest"] for b in json.loads(invoke("bundle", "list", "--json").stdout)}
+    assert listed == {one: False, two: True}
+    assert json.loads(invoke("bundle", "rollback", "--json").stdout) == {"version": one}
+    assert "no earlier bundle" in invoke("bundle", "rollback", code=3).stderr
+    invoke("bundle", "use", two)
+    assert latest_bundle(home / "bundles").name == two
+    assert "does not exist" in invoke("bundle", "use", "nope", code=3).stderr
