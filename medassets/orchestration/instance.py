@@ -7,11 +7,12 @@ What belongs here: finding it. What does not: its settings for ``dagster dev``, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import yaml
+from dagster._core.instance.config import DAGSTER_CONFIG_YAML_FILENAME
 from dagster._core.instance.ref import InstanceRef
 
 from medassets.settings import Settings
@@ -52,9 +53,12 @@ def instance_config(folder: Path) -> dict[str, Any]:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance, made if it is not there yet; close it with ``with`` or ``dispose``.
 
-    A ``dagster.yaml`` in ``DAGSTER_HOME`` is honoured as it stands.
+    A ``dagster.yaml`` that is there already is honoured as it stands. With ``DAGSTER_HOME`` set to the folder,
+    ``dagster dev`` shows the same runs.
     """
     folder = instance_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    config: Mapping[str, Any] = {} if (folder / "dagster.yaml").exists() else instance_config(folder)
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=config))
+    written = folder / DAGSTER_CONFIG_YAML_FILENAME
+    if not written.exists():
+        written.write_text(yaml.safe_dump(instance_config(folder), sort_keys=False), encoding="utf-8")
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
