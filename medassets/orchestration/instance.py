@@ -53,8 +53,8 @@ def instance_config(folder: Path) -> dict[str, Any]:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance, made if it is not there yet; close it with ``with`` or ``dispose``.
 
-    A ``dagster.yaml`` that is there already is honoured as it stands. With ``DAGSTER_HOME`` set to the folder,
-    ``dagster dev`` shows the same runs.
+    A ``dagster.yaml`` that is there already is honoured as it stands. With ``DAGSTER_HOME`` set to the
+    folder, ``dagster dev`` shows the same runs.
     """
     folder = instance_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)

@@ -183,7 +183,8 @@ def _selected(graph: AssetGraph, job: dg.JobDefinition, select: str | None) -> l
     keys = set(job.asset_layer.executable_asset_keys)
     if select is None:
         return sorted(keys)
-    chosen = dg.AssetSelection.from_string(select).resolve(graph)
+    # What one function makes together is selected together.
+    chosen = dg.AssetSelection.from_string(select).required_multi_asset_neighbors().resolve(graph)
     if not chosen & keys:
         raise ValueError(f"no asset of the graph is selected by {select!r}")
     return sorted(chosen & keys)
