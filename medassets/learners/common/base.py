@@ -148,6 +148,9 @@ def fit_model(name: str, data: TrainingData, rows: np.ndarray, config: CommonCon
     records = NaiveBayes.fit(data.knowledge, data.space, own if use_records else None, config.naive_bayes)
     if name == "naive_bayes":
         return records
+    if not use_records:
+        # Simulated patients carry no values: a column that training never filled would mislead at prediction.
+        own = own.take(np.zeros(len(own), dtype=bool))
     return fit_on(name, fitting_rows(data, rows, config), own, data.space, data.knowledge, config, records)
 
 

@@ -115,8 +115,8 @@ def prepare(
 def fitting_rows(data: TrainingData, rows: np.ndarray, config: CommonConfig) -> CommonPatients:
     """Rows that one model is fitted on: these training rows, corrupted copies of them, and simulated extras.
 
-    With ``mix = simulated`` and records at hand, records serve for selection of columns and for validation
-    only.
+    With ``mix = simulated`` and records at hand, no base model sees a record; they still weigh, calibrate and
+    validate the ensemble.
     """
     own = data.train.take(rows)
     parts = []

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from medassets.cohorts.simulate_common import simulate
 from medassets.features.common import ABSENT, PRESENT, UNKNOWN
+from medassets.learners.common.base import fit_model
 from medassets.learners.common.patients import CommonPatients, corrupt, unknown_share
 from medassets.learners.common.training import (
     FEWEST,
@@ -126,3 +127,14 @@ def test_without_records_simulated_patients_take_their_place():
     assert data.origins == ["simulated"] and data.extra is None
     assert np.bincount(data.train.labels).min() >= FEWEST
     assert len(data.test) == 60
+
+
+def test_models_of_simulated_patients_read_no_values():
+    """Simulated patients are named bare: a model must not meet columns that its training never filled."""
+    config = small.CONFIG.model_copy(update={"mix": "simulated"})
+    rows = np.arange(len(small.data().train))
+    bare = fit_model("forest", small.data(), rows, config).inputs.columns
+    full = fit_model("forest", small.data(), rows, small.CONFIG).inputs.columns
+    values = small.data().space.values
+    assert not ((bare >= values.start) & (bare < values.stop)).any()
+    assert ((full >= values.start) & (full < values.stop)).any()
