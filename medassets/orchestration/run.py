@@ -8,7 +8,9 @@ the same jobs.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import gc
 import json
 import logging
 import time
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 from dagster import AssetKey
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.job_base import InMemoryJob
@@ -166,6 +169,8 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
     with progress.shown():
         for event in execute_run_iterator(InMemoryJob(job), run, at.instance):
             progress.see(event)
+            if event.event_type == dg.DagsterEventType.STEP_SUCCESS:
+                _give_memory_back()
     at.summary.run_ids.append(run.run_id)
     at.summary.executed += progress.lines
     at.summary.failed += progress.failed
@@ -177,6 +182,15 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
         if not progress.failed:
             at.summary.failed.append((run.run_id, "the run failed; its log is in the Dagster UI"))
     return success
+
+
+def _give_memory_back() -> None:
+    """Collect the main figures and places that assets state of themselves (``headline``, ``place``)."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; other C libraries have none
+    if trim is not None:
+        trim(0)
 
 
 def _selected(graph: AssetGraph, job: dg.JobDefinition, select: str | None) -> list[AssetKey]:
