@@ -117,9 +117,9 @@ class Evidence:
         self._has_case = np.zeros(memory.own.shape[0], bool)
         self._has_case[memory.with_cases] = True
         self._without = np.flatnonzero(~self._has_case)
-        self._sizes = np.diff(np.append(memory.case_start, len(memory.case_position)))
+        self._sizes = np.diff(np.append(memory.case_start, len(memory.case_position))).astype(np.float32)
         listed_terms = np.diff(memory.assessed.indptr)
-        self._listed_terms = np.maximum(listed_terms, 1)
+        self._listed_terms = np.maximum(listed_terms, 1).astype(np.float32)
         self._fixed = np.concatenate(
             [memory.meta, self._has_case[:, None], (listed_terms > 0)[:, None]], axis=1
         ).astype(np.float32)
@@ -128,19 +128,17 @@ class Evidence:
         """Yield the candidate list of each case, in order."""
         for start in range(0, len(cases), _CHUNK):
             queries = self._queries(cases[start : start + _CHUNK])
-            implied = self._implied_similarity(queries)
-            own_covered, foreign_covered = self._covered(queries)
+            by_case, wide = self._case_scores(queries), self._wide_scores(queries)
             for i, query in enumerate(queries):
-                by_case = self._case_scores(query, implied[:, i])
-                wide = self._wide_scores(query)
-                wide["own_covered"], wide["foreign_covered"] = own_covered[:, i], foreign_covered[:, i]
-                yield self._list(query, by_case, wide)
+                yield self._list(
+                    query, {n: v[i] for n, v in by_case.items()}, {n: v[i] for n, v in wide.items()}
+                )
 
     def similar_cases(self, cases: CaseSet) -> np.ndarray:
         """Return (n_cases, n_known): similarity to each known case, in the order of ``case_position``."""
         queries = self._queries(cases)
-        signed = np.stack([self._kernels["signed"].dot(*q.kernels["signed"]) for q in queries])
-        return 0.5 * (self._implied_similarity(queries).T + signed)
+        signed = self._kernels["signed"].products([q.kernels["signed"] for q in queries])
+        return np.asarray(0.5 * (self._implied_similarity(queries) + signed))
 
     def frequencies(self, candidates: np.ndarray) -> np.ndarray:
         """Return float32 (k, n_terms): frequency of each term, after known cases where there are some."""
@@ -181,67 +179,79 @@ class Evidence:
         ]
 
     def _implied_similarity(self, queries: list[Query]) -> np.ndarray:
-        """Return float32 (n_known, n_queries): cosine over implied terms; many terms, so dense columns."""
+        """Return float32 (n_queries, n_known): cosine over implied terms; these are many, so always dense."""
         dense = np.zeros((len(self.memory.ic), len(queries)), np.float32)
         for i, query in enumerate(queries):
             terms, weights = query.kernels["implied"]
             dense[terms, i] = weights
-        return np.asarray(self.memory.kernels["implied"] @ dense)
+        return np.ascontiguousarray((self.memory.kernels["implied"] @ dense).T)
 
     def _covered(self, queries: list[Query]) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much of each disease the case covers, own and foreign rows: (D, n_queries)."""
+        """Return how much of each disease the cases cover, own and foreign rows: (n_queries, D)."""
         above = np.zeros((len(self.memory.ic), len(queries)), np.float32)
         for i, query in enumerate(queries):
             above[query.implied, i] = self.memory.ic[query.implied]
         above = self._levels.largest_above(above)
-        return np.asarray(self.memory.links @ above), np.asarray(self.memory.foreign_links @ above)
+        own, foreign = self.memory.links @ above, self.memory.foreign_links @ above
+        return np.ascontiguousarray(own.T), np.ascontiguousarray(foreign.T)
 
-    def _case_scores(self, query: Query, implied: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the scores of ``_BY_CASE``, (W,) each."""
+    def _case_scores(self, queries: list[Query]) -> dict[str, np.ndarray]:
+        """Return the scores of ``_BY_CASE``, (n_queries, W) each."""
         start = self.memory.case_start
         scores: dict[str, np.ndarray] = {}
         for kernel in KERNELS:
-            similarity = implied if kernel == "implied" else self._kernels[kernel].dot(*query.kernels[kernel])
             if len(start) == 0:
-                scores[f"nearest_{kernel}"] = scores[f"average_{kernel}"] = np.zeros(0)
+                scores[f"nearest_{kernel}"] = scores[f"average_{kernel}"] = np.zeros((len(queries), 0))
                 continue
-            scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start)
+            if kernel == "implied":
+                similarity = self._implied_similarity(queries)
+            else:
+                similarity = self._kernels[kernel].products([q.kernels[kernel] for q in queries])
+            scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start, axis=1)
             if kernel in _AVERAGED:
                 fourth = np.square(np.square(similarity))
-                scores[f"average_{kernel}"] = np.sqrt(np.sqrt(np.add.reduceat(fourth, start) / self._sizes))
-        ridge = np.zeros(len(start), np.float32)
-        for table, kernel in zip(self.memory.ridge, RIDGE_KERNELS, strict=True):
-            terms, weights = query.kernels[kernel]
-            ridge += weights @ table[self.memory.active[terms]]
+                mean = np.add.reduceat(fourth, start, axis=1) / self._sizes
+                scores[f"average_{kernel}"] = np.sqrt(np.sqrt(mean))
+        ridge = np.zeros((len(queries), len(start)), np.float32)
+        for i, query in enumerate(queries):
+            for table, kernel in zip(self.memory.ridge, RIDGE_KERNELS, strict=True):
+                terms, weights = query.kernels[kernel]
+                ridge[i] += weights @ table[self.memory.active[terms]]
         scores["ridge"] = ridge
         return scores
 
-    def _wide_scores(self, query: Query) -> dict[str, np.ndarray]:
-        """Return the scores for every candidate, (D,) each, except how much of a disease is covered."""
-        ratio = self._observed_ratio.dot(query.observed) + self._excluded_ratio.dot(query.excluded)
-        shared = self._assessed.dot(query.assessed[0])
-        sources = (
-            self._best_source(self._sources[0].dot(*query.assessed)),
-            self._best_source(self._sources[1].dot(*query.observed_ic)),
-        )
+    def _wide_scores(self, queries: list[Query]) -> dict[str, np.ndarray]:
+        """Return the scores for every candidate, (n_queries, D) each."""
+        observed, excluded = [q.observed_ones for q in queries], [q.excluded_ones for q in queries]
+        observed_ic, implied = [q.observed_ic for q in queries], [q.implied_ic for q in queries]
+        n_observed = np.array([len(q.observed) for q in queries])[:, None]
+        n_excluded = np.array([len(q.excluded) for q in queries])[:, None]
+        excluded_listed = self._assessed.products(excluded)
+        shared = self._assessed.products(observed) + excluded_listed
+        own_covered, foreign_covered = self._covered(queries)
         return {
-            "ratio": ratio,
-            "cosine": self._own_unit.dot(*query.implied_ic),
-            "foreign_cosine": self._foreign_unit.dot(*query.implied_ic),
-            "listed_overlap": self._listed.dot(*query.observed_ic),
+            "ratio": self._observed_ratio.products(observed) + self._excluded_ratio.products(excluded),
+            "cosine": self._own_unit.products(implied),
+            "foreign_cosine": self._foreign_unit.products(implied),
+            "own_covered": own_covered,
+            "foreign_covered": foreign_covered,
+            "listed_overlap": self._listed.products(observed_ic),
             "assessed_of_disease": shared / self._listed_terms,
-            "assessed_of_case": shared / max(len(query.assessed[0]), 1),
-            "excluded_listed": self._assessed.dot(query.excluded) / max(len(query.excluded), 1),
-            "source_assessed": sources[0],
-            "source_seen": sources[1],
+            "assessed_of_case": shared / np.maximum(n_observed + n_excluded, 1),
+            "excluded_listed": excluded_listed / np.maximum(n_excluded, 1),
+            "source_assessed": self._best_source(
+                self._sources[0].products([q.kernels["assessed"] for q in queries])
+            ),
+            "source_seen": self._best_source(self._sources[1].products(observed_ic)),
         }
 
     def _best_source(self, similarity: np.ndarray) -> np.ndarray:
-        """Return the best similarity over the sources of each candidate: (R,) to (D,)."""
+        """Return the best similarity over the sources of each candidate: (n_queries, R) to (n_queries, D)."""
         memory = self.memory
-        result = np.zeros(memory.own.shape[0])
+        result = np.zeros((len(similarity), memory.own.shape[0]), np.float32)
         if len(memory.source_start):
-            result[memory.source_candidate] = np.maximum.reduceat(similarity, memory.source_start)
+            for row, values in zip(result, similarity, strict=True):
+                row[memory.source_candidate] = np.maximum.reduceat(values, memory.source_start)
         return result
 
     def _list(
@@ -311,8 +321,18 @@ class Evidence:
 
 
 def _best(values: np.ndarray, k: int) -> np.ndarray:
-    """Return the positions of the k largest values, in no order."""
-    return np.argpartition(-values, k - 1)[:k] if len(values) > k else np.arange(len(values))
+    """Return the positions of the k largest values, ascending."""
+    if len(values) <= k:
+        return np.arange(len(values))
+    mean = values.sum() / len(values)
+    deviation = np.sqrt(max(values @ values / len(values) - mean * mean, 0.0))
+    # Nearly all values lie below; what is left is sorted the faster.
+    upper = np.flatnonzero(values > mean + 1.5 * deviation)
+    if len(upper) < k:
+        upper = np.arange(len(values))
+    if len(upper) > k:
+        upper = np.sort(upper[np.argpartition(-values[upper], k - 1)[:k]])
+    return upper
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ the serving path: numpy and scipy only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,8 @@ class Query:
         kernels: the case as a unit vector for each kernel of the memory.
         implied_ic: unit vector over implied terms, by information content over diseases.
         observed_ic: the same over observed terms.
-        assessed: unit vector over observed and excluded terms.
+        observed_ones: 1 at each observed term.
+        excluded_ones: 1 at each excluded term.
         sex: ``M``, ``F`` or ``unknown``.
     """
 
@@ -45,7 +47,8 @@ class Query:
     kernels: dict[str, Vector]
     implied_ic: Vector
     observed_ic: Vector
-    assessed: Vector
+    observed_ones: Vector
+    excluded_ones: Vector
     sex: str
 
     @classmethod
@@ -77,7 +80,8 @@ class Query:
         }
         return cls(
             observed, excluded, implied, kernels, _unit(implied, memory.ic[implied]),
-            _unit(observed, memory.ic[observed]), kernels["assessed"], sex,
+            _unit(observed, memory.ic[observed]), (observed, ones[: len(observed)]),
+            (excluded, ones[len(observed) :]), sex,
         )  # fmt: skip
 
 
@@ -90,27 +94,28 @@ class ColumnTable:
 
     def __init__(self, rows: sp.csr_matrix, *, keep: np.ndarray | None = None) -> None:
         """Args: rows: the matrix. keep: bool (n_terms,), terms that count; all when None."""
-        columns = rows.T.tocsr()
         if keep is not None:
-            columns = sp.diags(keep.astype(np.float32)).tocsr() @ columns
-            columns.eliminate_zeros()
-        # In the types that bincount works in, so that nothing is converted a call.
-        self._data, self._rows = columns.data.astype(np.float64), columns.indices.astype(np.int64)
-        self._bounds = columns.indptr.tolist()
+            rows = (rows @ sp.diags(keep.astype(np.float32))).tocsr()
+            rows.eliminate_zeros()
+        columns = rows.T.tocsr().astype(np.float32)
         self._n_rows = rows.shape[0]
+        self._data, self._rows, self._bounds = columns.data, columns.indices, columns.indptr.tolist()
 
-    def dot(self, terms: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return float64 (n_rows,): the product with a vector of ``weights`` (else 1) at ``terms``."""
+    def products(self, vectors: Sequence[Vector]) -> np.ndarray:
+        """Return float32 (n_vectors, n_rows)."""
+        result = np.empty((len(vectors), self._n_rows), np.float32)
+        for row, vector in zip(result, vectors, strict=True):
+            row[:] = self._product(*vector)
+        return result
+
+    def _product(self, terms: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if len(terms) == 0:
             return np.zeros(self._n_rows)
         parts = [slice(self._bounds[t], self._bounds[t + 1]) for t in terms.tolist()]
         rows = np.concatenate([self._rows[part] for part in parts])
-        if weights is None:
-            values = np.concatenate([self._data[part] for part in parts])
-        else:
-            values = np.concatenate(
-                [self._data[part] * weight for part, weight in zip(parts, weights.tolist(), strict=True)]
-            )
+        values = np.concatenate(
+            [self._data[part] * weight for part, weight in zip(parts, weights.tolist(), strict=True)]
+        )
         return np.bincount(rows, values, self._n_rows)
 
 
