@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 run: install ## materialize the graph, build the bento, ask it for one example case
 	$(BIN)/medassets run
 
-dev: install ## Dagster UI and API together; stop both with Ctrl-C
+dev: install ## Dagster UI, API and page together; stop all with Ctrl-C
 	$(BIN)/medassets dev
 
 api: install ## the API alone, over the latest bundle

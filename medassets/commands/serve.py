@@ -70,11 +70,12 @@ def _dagster_home(config: Settings) -> Path:
 
 
 def dev() -> None:
-    """Dagster UI and API together; Ctrl-C stops both."""
+    """Dagster UI, API and page together; Ctrl-C stops all."""
     config = settings()
     from medassets.commands.server import environment, port_is_free, serve_command, stop_process
+    from medassets.commands.ui import PORT, ui_command
 
-    for name, port in (("Dagster UI", config.ui_port), ("API", config.api_port)):
+    for name, port in (("Dagster UI", config.ui_port), ("API", config.api_port), ("page", PORT)):
         if not port_is_free(config.api_host, port):
             stop(BAD_INPUT, f"the {name}'s port {port} is in use")
     variables = {"DAGSTER_HOME": str(_dagster_home(config))} | dict(environment(config))
@@ -85,15 +86,18 @@ def dev() -> None:
 
     try:
         commands["API"] = serve_command(str(bento_of(config)), config.api_host, config.api_port)
+        commands["page"] = ui_command(config.api_host, PORT)
+        variables["MEDASSETS_API_URL"] = f"http://{config.api_host}:{config.api_port}"
         err.print(f"API on http://{config.api_host}:{config.api_port}/docs", highlight=False)
+        err.print(f"page on http://{config.api_host}:{PORT}", highlight=False)
     except BundleError as error:
         err.print(f"no API yet: {error}", highlight=False)
     started = [subprocess.Popen(c, env=variables, start_new_session=True) for c in commands.values()]
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # either one ending ends both
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # any one ending ends all
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     finally:
         for process in started:
             stop_process(process)
-    stop(FAILURE, "one of the two ended; see above")
+    stop(FAILURE, "one of them ended; see above")

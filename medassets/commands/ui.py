@@ -43,7 +43,7 @@ def ui(
     """Serve the page for clinicians, until Ctrl-C; it asks the API of `medassets serve`."""
     config = settings()
     if find_spec("streamlit") is None:
-        stop(BAD_INPUT, "the page needs streamlit: pip install 'medassets[page]'")
+        stop(BAD_INPUT, "the page needs streamlit: pip install 'medassets[platform]'")
     from medassets.commands.server import port_is_free
 
     if not port_is_free(host, port):
