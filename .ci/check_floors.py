@@ -1,7 +1,7 @@
 """Hold the main figures of a run against their floors: ``check_floors.py summary.json``.
 
-The floors lie below the figures that the quick profile reaches on the release files, by more than their noise:
-they catch what breaks, and do not measure progress. Exits with 1 and names each figure that is missing or too low.
+The floors lie below what the quick profile reaches on the release files, by more than the noise: they catch
+what breaks, and do not measure progress. Exits with 1 and names each figure that is missing or too low.
 """
 
 import json
