@@ -35,7 +35,11 @@ def headline(table: pa.Table, name: str) -> dict[str, Any]:
         for row in table.to_pylist()
         if row["group"] in WHOLE and row["metric"] in HEADLINES and row["value"] is not None
     ]
-    own = [row for row in rows if row["model"] == name and row.get("candidates") != "all"]
+    own = [
+        row
+        for row in rows
+        if row["model"] == name and row.get("candidates") != "all" and row.get("protocol") != "published"
+    ]
     listed = [{k: row[k] for k in ("model", "metric", "value", "low", "high", "n", "origin")} for row in own]
     return {"headline": dg.MetadataValue.json(listed), **{row["metric"]: float(row["value"]) for row in own}}
 
