@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Origin = Literal["bundled", "folder", "download"]
 Profile = Literal["quick", "full"]
+Executor = Literal["in_process", "multiprocess", "k8s"]
 
 #: Third-party telemetry stays off: a hospital's machine tells nobody what it runs.
 TELEMETRY_OFF = {
@@ -102,6 +103,9 @@ class Settings(BaseSettings):
         [], description='web origins whose pages may call the API, as JSON: ["https://ehr.example.org"]; none'
     )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
+    executor: Executor = Field(
+        "in_process", description="how runs of the Dagster UI and daemon execute steps; medassets run is in process"
+    )
     threads: PositiveInt = Field(2, description="threads that training may use")
 
     @model_validator(mode="after")

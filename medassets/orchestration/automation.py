@@ -16,6 +16,8 @@ from typing import Any
 
 import dagster as dg
 
+from medassets.settings import Settings
+
 #: Names of the jobs.
 WHOLE_GRAPH, SOURCES_JOB = "whole_graph", "look_at_sources"
 #: When sources are looked at: HPO, MONDO and phenopacket-store publish monthly; a site's folder may change
@@ -79,7 +81,28 @@ def freshness_of(layer: str) -> dg.FreshnessPolicy:
     return FRESHNESS.get(layer, DEFAULT_FRESHNESS)
 
 
-def jobs(keys: Iterable[dg.AssetKey]) -> list[dg.UnresolvedAssetJobDefinition]:
+def executor_of(settings: Settings) -> dg.ExecutorDefinition:
+    """Give what executes the steps of a run.
+
+    In process a step starts at once and all share one process; several processes cost about three seconds a
+    step and pay where steps are long and many; ``k8s`` gives each step a pod (of the image in
+    ``dagster.yaml``).
+    """
+    if settings.executor == "multiprocess":
+        forkserver = {"forkserver": {"preload_modules": ["medassets.definitions"]}}
+        return dg.multiprocess_executor.configured(
+            {"max_concurrent": settings.threads, "start_method": forkserver}, name="multiprocess"
+        )
+    if settings.executor == "k8s":
+        from dagster_k8s import k8s_job_executor
+
+        return k8s_job_executor
+    return dg.in_process_executor
+
+
+def jobs(
+    keys: Iterable[dg.AssetKey], executor: dg.ExecutorDefinition = dg.in_process_executor
+) -> list[dg.UnresolvedAssetJobDefinition]:
     """Make the jobs over the unpartitioned assets."""
     unpartitioned = sorted(keys)
     return [
@@ -87,7 +110,7 @@ def jobs(keys: Iterable[dg.AssetKey]) -> list[dg.UnresolvedAssetJobDefinition]:
             WHOLE_GRAPH,
             selection=dg.AssetSelection.assets(*unpartitioned),
             description="Every unpartitioned asset with its checks, from the sources to the bento.",
-            executor_def=dg.in_process_executor,
+            executor_def=executor,
         ),
         dg.define_asset_job(
             SOURCES_JOB,

@@ -79,11 +79,11 @@ def build_definitions(
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=automation.jobs(keys),
+        jobs=automation.jobs(keys, automation.executor_of(settings)),
         schedules=automation.schedules(),
         sensors=automation.sensors(),
         resources={**resources_for(settings), **(resources or {})},
-        executor=dg.in_process_executor,
+        executor=automation.executor_of(settings),
     )
 
 

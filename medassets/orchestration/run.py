@@ -103,7 +103,7 @@ def run_graph(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     began, console = time.monotonic(), console or Console(stderr=True)
-    defs = definitions or build_definitions(settings)
+    defs = definitions or build_definitions(settings.model_copy(update={"executor": "in_process"}))
     summary = RunSummary()
     with _only_one(settings.home), open_instance(settings) as instance:
         job = defs.resolve_job_def(WHOLE_GRAPH)

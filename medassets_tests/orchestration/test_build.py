@@ -212,3 +212,9 @@ def test_plain_commands_accept_the_definitions(command, tmp_path):
         timeout=180,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("executor", ["in_process", "multiprocess", "k8s"])
+def test_the_executor_is_a_setting(executor, settings):
+    made = build_definitions(settings.model_copy(update={"executor": executor}))
+    assert made.resolve_job_def(automation.WHOLE_GRAPH).executor_def.name == executor
