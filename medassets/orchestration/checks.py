@@ -15,7 +15,8 @@ import pyarrow as pa
 from medassets.cohorts.rules import Rule
 from medassets.cohorts.schema import Table
 from medassets.orchestration.expectations import (
-    Expectation,
+    COUNT_COLUMN,
+    Classes,
     Outcome,
     frame_of,
     reasons_from,
@@ -54,18 +55,20 @@ class Rules:
 
 
 def table_checks(
-    spec: Table, rules: Rules | None = None, extra: Sequence[Expectation] = ()
+    spec: Table, rules: Rules | None = None, classes: Classes | None = None
 ) -> dg.AssetChecksDefinition:
-    """Make the checks of one table: those of its declaration, the rules', and further expectations.
+    """Make the checks of one table: those of its declaration, the rules' and the class counts.
 
     Args:
         spec: the table's declaration.
         rules: medical rules over it.
-        extra: further expectations over its columns.
+        classes: classes that it should have enough rows of.
     """
-    declared = [*schema_expectations(spec, rules.rules if rules else ()), *extra]
-    expectations = [*declared, *(rule_expectations(rules.rules) if rules else ())]
-    described = {**DESCRIPTIONS, **({rule.name: rule.description for rule in rules.rules} if rules else {})}
+    broken = rules.rules if rules else ()
+    added = [*(f"breaks_{rule.name}" for rule in broken), *([COUNT_COLUMN] if classes else ())]
+    expectations = [*schema_expectations(spec, added), *rule_expectations(broken)]
+    expectations += classes.expectations() if classes else []
+    described = {**DESCRIPTIONS, **{rule.name: rule.description for rule in broken}}
     names = list(dict.fromkeys(item.check for item in expectations))
     key = dg.AssetKey(spec.key.split("/"))
     others = {name: dg.AssetKey(path.split("/")) for name, path in (rules.ins if rules else {}).items()}
@@ -88,11 +91,13 @@ def table_checks(
     )
     def checks(table: pa.Table, **inputs: Any) -> Iterable[dg.AssetCheckResult]:
         violations = rules.find(table, **inputs) if rules else None
-        frame = frame_of(
-            table, violations, rules.rules if rules else (), spec.primary_key[0] if rules else None
-        )
-        # A source that an installation does not have gives an empty table: it has no mean to judge.
-        judged = [e for e in expectations if table.num_rows or e.kind != "ExpectColumnMeanToBeBetween"]
+        key_column = spec.primary_key[0] if rules else None
+        frame = frame_of(table, violations, broken, key_column, classes.column if classes else None)
+        # A source that an installation does not have gives an empty table: it has nothing to count or
+        # average.
+        judged = [
+            e for e in expectations if table.num_rows or e.check not in ("completeness", "class_counts")
+        ]
         outcomes = {name: Outcome(name) for name in names} | run(frame, judged, spec.primary_key)
         if rules and violations is not None:
             for name, rows in reasons_from(violations, rules.rules).items():

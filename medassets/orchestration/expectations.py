@@ -51,6 +51,8 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "frequency": (0, 1),
     "probability": (0, 1),
 }
+#: Column of the frame with the number of rows of a row's class.
+COUNT_COLUMN = "rows_of_class"
 #: Failing rows that a check shows.
 SHOWN_ROWS = 25
 
@@ -84,13 +86,13 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-def schema_expectations(spec: Table, rules: Iterable[Rule] = ()) -> list[Expectation]:
-    """Derive what must hold of a table from its declaration; its frame also has the rules' columns."""
+def schema_expectations(spec: Table, added: Iterable[str] = ()) -> list[Expectation]:
+    """Derive what must hold of a table from its declaration; ``added`` columns only its frame has."""
     found = [
         Expectation(
             "schema",
             "ExpectTableColumnsToMatchOrderedList",
-            {"column_list": [*spec.schema.names, *(f"breaks_{rule.name}" for rule in rules)]},
+            {"column_list": [*spec.schema.names, *added]},
             "the columns are not the declared ones",
         )
     ]
@@ -161,30 +163,43 @@ def rule_expectations(rules: Iterable[Rule]) -> list[Expectation]:
     ]
 
 
-def class_count_expectations(column: str, classes: Sequence[str], least: int) -> list[Expectation]:
-    """Expect at least ``least`` rows of each class, over the frame that ``class_counts`` makes."""
-    return [
-        Expectation(
-            "class_counts",
-            "ExpectColumnDistinctValuesToContainSet",
-            {"column": column, "value_set": list(classes)},
-            "a class has no row",
-        ),
-        Expectation(
-            "class_counts",
-            "ExpectColumnValuesToBeBetween",
-            {"column": "rows_of_class", "min_value": least},
-            f"fewer than {least} rows of the class",
-        ),
-    ]
+@dataclass(frozen=True)
+class Classes:
+    """What a table is to learn from: the column of the class, the classes, the rows each should have."""
+
+    column: str
+    names: tuple[str, ...]
+    least: int
+
+    def expectations(self) -> list[Expectation]:
+        """Expect a row of every class, and enough of each; they warn."""
+        return [
+            Expectation(
+                "class_counts",
+                "ExpectColumnDistinctValuesToContainSet",
+                {"column": self.column, "value_set": list(self.names)},
+                "a class has no row",
+            ),
+            Expectation(
+                "class_counts",
+                "ExpectColumnValuesToBeBetween",
+                {"column": COUNT_COLUMN, "min_value": self.least},
+                f"fewer than {self.least} rows of the class",
+            ),
+        ]
 
 
 def frame_of(
-    table: pa.Table, violations: pa.Table | None, rules: Iterable[Rule], key: str | None
+    table: pa.Table,
+    violations: pa.Table | None,
+    rules: Iterable[Rule],
+    key: str | None,
+    counted: str | None = None,
 ) -> pd.DataFrame:
     """Give the flat frame that expectations run on.
 
-    Nested columns keep only whether they are filled; each rule adds a column ``breaks_<rule>``.
+    Nested columns keep only whether they are filled; each rule adds a column ``breaks_<rule>``, and
+    ``counted`` one with the number of rows that share its value.
     """
     columns = {}
     for column in table.schema:
@@ -199,6 +214,8 @@ def frame_of(
             chosen = violations.filter(pc.equal(violations.column("rule"), rule.name))
             broken = set(chosen.column("row_id").to_pylist())
         frame[f"breaks_{rule.name}"] = frame[key].isin(broken) if key else False
+    if counted:
+        frame[COUNT_COLUMN] = frame[counted].map(frame[counted].value_counts())
     return frame
 
 

@@ -7,7 +7,7 @@ import pytest
 from medassets.cohorts.rules import Rule
 from medassets.cohorts.tables import TABLES, Table, column, register
 from medassets.orchestration.checks import Rules, table_checks
-from medassets.orchestration.expectations import class_count_expectations
+from medassets.orchestration.expectations import Classes
 
 SPEC = Table(
     "toy/patients",
@@ -55,7 +55,7 @@ def _row(identifier="a", age=30, sex="F", completeness=0.9):
     return {"id": identifier, "age": age, "sex": sex, "evidence": ["x"], "completeness": completeness}
 
 
-def _run(rows, resources, instance, rules=None, extra=()):
+def _run(rows, resources, instance, rules=None, classes=None):
     @dg.asset(key=["toy", "patients"])
     def patients() -> pa.Table:
         return pa.Table.from_pylist(rows, schema=SPEC.schema)
@@ -71,7 +71,7 @@ def _run(rows, resources, instance, rules=None, extra=()):
         reached.append(True)
 
     result = dg.materialize(
-        [patients, letters, below, table_checks(SPEC, rules, extra)],
+        [patients, letters, below, table_checks(SPEC, rules, classes)],
         resources=resources | {"mem": dg.mem_io_manager},
         instance=instance,
         raise_on_error=False,
@@ -122,12 +122,19 @@ def test_a_tolerated_share_passes_and_still_shows_its_rows(resources, instance):
     assert "is 50" in found["rarely_fifty"].metadata["failing_rows"].value
 
 
-def test_thin_classes_warn(resources, instance):
-    counts = class_count_expectations("sex", ["F", "M"], 2)[:1]
-    result, found, reached = _run([_row(), _row("b")], resources, instance, extra=counts)
+def test_thin_and_missing_classes_warn(resources, instance):
+    classes = Classes("sex", ("F", "M"), 2)
+    result, found, reached = _run(
+        [_row(), _row("b"), _row("c", sex="M")], resources, instance, classes=classes
+    )
     assert result.success and reached
     assert not found["class_counts"].passed
     assert found["class_counts"].severity == dg.AssetCheckSeverity.WARN
+    assert "fewer than 2 rows of the class" in found["class_counts"].metadata["failing_rows"].value
+    _, found, _ = _run([_row(), _row("b")], resources, instance, classes=classes)
+    assert "a class has no row" in found["class_counts"].description
+    _, found, _ = _run([], resources, instance, classes=classes)
+    assert found["class_counts"].passed
 
 
 def test_an_empty_table_is_sound(resources, instance):

@@ -10,12 +10,16 @@ import pyarrow as pa
 from medassets.cohorts.rules import RARE_RULES
 from medassets.cohorts.rules_common import COMMON_RULES
 from medassets.cohorts.tables import TABLES
+from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.orchestration.checks import Rules, table_checks
+from medassets.orchestration.expectations import Classes
 from medassets.orchestration.inputs import common_knowledge_of, crosswalk_of, ins, ontology_of, tags
 from medassets.orchestration.source_files import SourceFile
 from medassets.orchestration.tables import QUARANTINES, declare
 
 DELTA = {"deltalake", "pyarrow"}
+#: Patients that a condition should have to be learned from.
+LEAST_PATIENTS = 5
 declare()
 
 
@@ -208,6 +212,7 @@ CHECKS = [
     table_checks(
         TABLES["clinical/common_patients"],
         Rules(COMMON_RULES, _broken_by_patients, {"common_reference": "sources/common_reference"}),
+        Classes("condition", tuple(CommonKnowledge.bundled().condition_names), LEAST_PATIENTS),
     ),
     table_checks(TABLES["clinical/disease_annotations"]),
     table_checks(TABLES["clinical/disease_catalogue"]),
