@@ -18,7 +18,7 @@ import dagster as dg
 
 from medassets.orchestration import automation
 from medassets.orchestration.automation import WHOLE_GRAPH
-from medassets.orchestration.inputs import SETTINGS_KEY
+from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
 from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
 from medassets.orchestration.tracking import MlflowTracking
 from medassets.settings import Settings, switch_telemetry_off
@@ -100,11 +100,12 @@ def resources_for(settings: Settings) -> dict[str, Any]:
 
 
 @cache
-def code_hash(layer: str, domain: str) -> str:
+def code_hash(layer: str, domain: str, further: tuple[str, ...] = ()) -> str:
     """Hash the code that makes a layer's assets, so that an upgrade makes again what it may change."""
     root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for package in CODE.get(layer, ()):
-        for path in sorted((root / package.format(domain=domain)).rglob("*.py")):
+    for package in (*CODE.get(layer, ()), *further):
+        place = root / package.format(domain=domain)
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:8]
 
@@ -121,7 +122,7 @@ def _completed(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
     """Add what a layer decides for all its assets to one asset's own attributes."""
     layer, domain = spec.key.path[0], spec.tags.get("domain", "both")
     names = spec.metadata.get(SETTINGS_KEY, ())
-    code = f"{spec.code_version}.{code_hash(layer, domain)}"
+    code = f"{spec.code_version}.{code_hash(layer, domain, tuple(spec.metadata.get(CODE_KEY, ())))}"
     code += f"-{settings_hash(settings, names)}" if names else ""
     return spec.replace_attributes(
         group_name=layer,

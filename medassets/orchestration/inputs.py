@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Metadata with which an asset names the settings that change its result.
 SETTINGS_KEY = "medassets/settings"
+#: Metadata with which an asset names code beyond its layer's own that makes it.
+CODE_KEY = "medassets/code"
 
 
 def ins(*keys: str, **metadata: Any) -> dict[str, dg.AssetIn]:
@@ -27,9 +29,12 @@ def ins(*keys: str, **metadata: Any) -> dict[str, dg.AssetIn]:
     return {key.split("/")[-1]: dg.AssetIn(key.split("/"), metadata=metadata or None) for key in keys}
 
 
-def describe(*, settings: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    """Give an asset's metadata: the settings that change its result, and more."""
-    return {**({SETTINGS_KEY: list(settings)} if settings else {}), **more}
+def describe(*, settings: tuple[str, ...] = (), code: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Give an asset's metadata: settings and further code (below ``medassets/``) that change its result."""
+    return {
+        **({SETTINGS_KEY: list(settings)} if settings else {}),
+        **({CODE_KEY: list(code)} if code else {}),
+    }
 
 
 def tags(domain: str, resource: str = "small") -> dict[str, str]:

@@ -12,7 +12,7 @@ import yaml
 
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration import automation
-from medassets.orchestration.build import LAYERS, build_definitions, settings_hash
+from medassets.orchestration.build import LAYERS, build_definitions, code_hash, settings_hash
 from medassets.orchestration.instance import instance_config, open_instance
 from medassets.settings import Settings
 
@@ -218,3 +218,17 @@ def test_plain_commands_accept_the_definitions(command, tmp_path):
 def test_the_executor_is_a_setting(executor, settings):
     made = build_definitions(settings.model_copy(update={"executor": executor}))
     assert made.resolve_job_def(automation.WHOLE_GRAPH).executor_def.name == executor
+
+
+def test_the_code_that_makes_an_asset_is_part_of_its_version(specs):
+    versions = {spec.key.to_user_string(): spec.code_version for spec in specs}
+    # Code of one domain's learners leaves the other domain's models alone; a further module counts where
+    # named.
+    assert code_hash("models", "rare") in versions["models/rare_ranker"]
+    assert code_hash("models", "rare") not in versions["models/common_forest"]
+    assert code_hash("features", "rare") in versions["features/rare_split"]
+    assert (
+        code_hash("features", "rare", ("learners/rare/embeddings.py",))
+        in versions["features/term_embeddings"]
+    )
+    assert code_hash("features", "rare") not in versions["features/term_embeddings"]

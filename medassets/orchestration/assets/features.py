@@ -82,7 +82,9 @@ def phenotype_profiles(
     code_version="1",
     kinds=DELTA | {"huggingface"},
     tags=tags("rare", "cpu"),
-    metadata=describe(settings=("seed", "profile", "language_model_dir")),
+    metadata=describe(
+        settings=("seed", "profile", "language_model_dir"), code=("learners/rare/embeddings.py",)
+    ),
 )
 def term_embeddings(
     disease_annotations: pa.Table, hpo_ontology: SourceFile, settings: dg.ResourceParam[Settings]

@@ -79,7 +79,7 @@ def simulated_common_patients(common_reference: SourceFile, settings: dg.Resourc
             code_version="1",
             kinds={"deltalake", "pytorch"},
             tags=tags("rare", "cpu"),
-            metadata=describe(settings=LEARNING_SETTINGS),
+            metadata=describe(settings=LEARNING_SETTINGS, code=("learners/rare",)),
         )
         for name in ("ctgan_cases", "ctgan_case_phenotypes")
     },
@@ -98,7 +98,7 @@ def ctgan_tables(settings: dg.ResourceParam[Settings], **inputs: Any) -> tuple[p
     code_version="1",
     kinds=DELTA,
     tags=tags("rare", "cpu"),
-    metadata=describe(settings=LEARNING_SETTINGS),
+    metadata=describe(settings=LEARNING_SETTINGS, code=("learners/rare", "evaluation/fidelity.py")),
 )
 def synthetic_fidelity(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
