@@ -51,9 +51,8 @@ class RankerConfig:
     @classmethod
     def quick(cls, seed: int = 0) -> RankerConfig:
         """Settings that finish in under three minutes on two cores."""
-        return cls(
-            "quick", ("clean",), 3, 1, ListwiseConfig(hidden=32, epochs=2, negatives=80, dropout=0.1), seed
-        )
+        listwise = ListwiseConfig(hidden=32, epochs=2, negatives=80, dropout=0.1)
+        return cls("quick", n_folds=3, listwise=listwise, seed=seed)
 
     @classmethod
     def full(cls, seed: int = 0) -> RankerConfig:
