@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     executor: Executor = Field(
-        "in_process", description="how runs of the Dagster UI and daemon execute steps; medassets run is in process"
+        "in_process", description="how runs of the Dagster UI and daemon execute steps"
     )
     threads: PositiveInt = Field(2, description="threads that training may use")
 
