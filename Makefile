@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev api ui test test-browser test-fast lint clean
+.PHONY: help install run dev api ui test test-browser test-servers test-fast lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "medassets needs Python 3.11; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[platform,dev]'
+	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[platform,cluster,dev]'
 	@touch $@
 
 run: install ## materialize the graph, build the bento, ask it for one example case
@@ -35,13 +35,16 @@ ui: install ## the clinicians' page, over a running API
 	$(BIN)/medassets ui
 
 test: install ## every test that needs nothing but this environment
-	$(BIN)/python -m pytest -m 'not browser'
+	$(BIN)/python -m pytest -m 'not browser and not servers'
 
 test-browser: install ## the page in real Chromium (Debian's package chromium)
 	$(BIN)/python -m pytest -m browser
 
+test-servers: install ## against real servers (Debian's postgresql redis-server mosquitto prometheus haproxy)
+	$(BIN)/python -m pytest -m servers
+
 test-fast: install ## without the tests that need a server or a built bundle
-	$(BIN)/python -m pytest -m 'not integration and not browser'
+	$(BIN)/python -m pytest -m 'not integration and not browser and not servers'
 
 lint: install ## style, types and import contracts
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ Nested values use a double underscore, for example ``MEDASSETS_SIMULATION__COMMO
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -117,15 +118,25 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "origin=folder needs MEDASSETS_DATA_DIR: the folder with the releases' files"
                 )
-            if not self.data_dir.is_dir():
+            if not self.data_dir.expanduser().is_dir():
                 raise ValueError(f"MEDASSETS_DATA_DIR={self.data_dir} is not a folder")
         if self.origin == "bundled" and self.data_dir is not None:
             raise ValueError(
                 "MEDASSETS_DATA_DIR is set but origin=bundled would ignore it: unset one of the two"
             )
-        self.home = self.home.expanduser().absolute()
-        self.data_dir = self.data_dir.expanduser().absolute() if self.data_dir else None
+        # Processes that this one starts may run in folders of their own: no path stays relative.
+        for name in type(self).model_fields:
+            if isinstance(value := getattr(self, name), Path):
+                setattr(self, name, value.expanduser().absolute())
         return self
+
+    def as_environment(self) -> dict[str, str]:
+        """These settings as ``MEDASSETS_*`` variables, so that a process started elsewhere has the same."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {
+            f"MEDASSETS_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in values.items()
+        }
 
     @property
     def lake_dir(self) -> Path:

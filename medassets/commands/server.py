@@ -48,9 +48,9 @@ def serve_command(target: str, host: str, port: int) -> list[str]:
 
 
 def environment(settings: Settings) -> Mapping[str, str]:
-    """The service's environment: this installation's home, BentoML's store, no telemetry."""
-    home = {"MEDASSETS_HOME": str(settings.home), "BENTOML_HOME": str(settings.home / "bentoml")}
-    return TELEMETRY_OFF | os.environ | home
+    """The service's environment: these settings, BentoML's store, no telemetry."""
+    store = {"BENTOML_HOME": str(settings.home / "bentoml")}
+    return TELEMETRY_OFF | os.environ | settings.as_environment() | store
 
 
 @contextmanager

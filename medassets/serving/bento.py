@@ -115,7 +115,9 @@ def _digest(folder: Path) -> str:
 def _build(context: Path, version: str, store_dir: Path) -> None:
     """Run BentoML in a process of its own: it keeps home and modules as long as it lives."""
     store_dir.mkdir(parents=True, exist_ok=True)
-    environment = TELEMETRY_OFF | os.environ | {"BENTOML_HOME": str(store_dir)}
+    # The service reads the settings at import, in a folder of its own: relative paths would mislead it.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("MEDASSETS_")}
+    environment = TELEMETRY_OFF | own | {"BENTOML_HOME": str(store_dir)}
     # The service must be read from the staged copy, as it will run.
     environment["PYTHONPATH"] = str(context)
     command = [sys.executable, "-m", "bentoml", "build", ".", "--version", version]

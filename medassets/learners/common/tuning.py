@@ -233,7 +233,8 @@ def _run_ray(
             search_alg=search, num_samples=config.tuning.trials, time_budget_s=config.tuning.timeout_s
         ),
     )
-    results = list(tuner.fit())
+    grid = tuner.fit()
+    results = [grid[number] for number in range(len(grid))]
     done = [
         (number, result)
         for number, result in enumerate(results)
