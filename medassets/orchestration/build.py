@@ -23,13 +23,12 @@ from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, 
 from medassets.orchestration.tracking import MlflowTracking
 from medassets.settings import Settings, switch_telemetry_off
 
-__all__ = ["LAYERS", "WHOLE_GRAPH", "build_definitions", "resources_for"]
+__all__ = ["LAYERS", "MODULES", "WHOLE_GRAPH", "build_definitions", "resources_for"]
 
-#: Layer of the graph (also the group) to the module with its assets.
-LAYERS: Mapping[str, str] = {
-    layer: f"medassets.orchestration.assets.{layer}"
-    for layer in ("sources", "clinical", "features", "synthetic", "models", "evaluation", "serving")
-}
+#: The layers of the graph, in the order in which data pass them; an asset's layer is its group.
+LAYERS = ("sources", "clinical", "features", "synthetic", "models", "evaluation", "serving")
+#: Modules of ``medassets.orchestration.assets`` with the assets; most layers have one of their own name.
+MODULES = LAYERS
 #: Who answers for an asset, by the domain in its tags.
 OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",
@@ -51,29 +50,29 @@ CODE: Mapping[str, tuple[str, ...]] = {
 def build_definitions(
     settings: Settings,
     *,
-    layers: Mapping[str, str] | None = None,
+    modules: Sequence[str] = MODULES,
     resources: Mapping[str, object] | None = None,
 ) -> dg.Definitions:
     """Build the definitions of one installation.
 
     Args:
         settings: the installation.
-        layers: other layers than ``LAYERS``, for tests and extensions.
+        modules: names of the modules to load assets from.
         resources: resources that replace or join the installation's own.
 
     Returns:
         Definitions that load in seconds.
     """
     switch_telemetry_off()
-    modules = [import_module(path) for path in (layers or LAYERS).values()]
+    loaded = [import_module(f"medassets.orchestration.assets.{name}") for name in modules]
     assets = [
         asset.map_asset_specs(lambda spec: _completed(spec, settings))
-        for module in modules
+        for module in loaded
         for asset in dg.load_assets_from_modules([module])
         if isinstance(asset, dg.AssetsDefinition)
     ]
     checks: list[dg.AssetChecksDefinition] = [
-        check for module in modules for check in getattr(module, "CHECKS", ())
+        check for module in loaded for check in getattr(module, "CHECKS", ())
     ]
     keys = [spec.key for asset in assets for spec in asset.specs if spec.partitions_def is None]
     return dg.Definitions(
