@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+#: Fixtures that start servers.
+pytest_plugins = ["medassets_tests.servers"]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

@@ -1,0 +1,170 @@
+"""Real servers for the tests marked ``servers``: on free loopback ports, in temporary folders, stopped after.
+
+What belongs here: starting and stopping servers that Debian's packages bring, one implementation each, as
+fixtures. What does not: what is asked of them. A package that is missing fails the test and is named: a skip
+would let CI pass without having tested.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import redis
+
+from medassets.commands.server import free_port, port_is_free, stop_process
+
+START_SECONDS = 30.0
+
+
+def program(name: str, package: str, *folders: str) -> str:
+    """Path of a server's program; fails the test where it is not installed."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], "/usr/sbin", *folders]))
+    if found is None:
+        pytest.fail(f"{name} is not installed: apt-get install {package}")
+    return found
+
+
+@contextmanager
+def temporary_folder(name: str, user: str | None = None) -> Iterator[Path]:
+    """A folder that goes when the block ends; owned by ``user`` where this process may give it away."""
+    with tempfile.TemporaryDirectory(prefix=f"medassets-{name}-", ignore_cleanup_errors=True) as folder:
+        if user and os.geteuid() == 0:
+            shutil.chown(folder, user)
+        yield Path(folder)
+
+
+@contextmanager
+def listening(command: Sequence[str], port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server in the foreground while the block runs; entered once it listens on ``port``."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while port_is_free("127.0.0.1", port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.02)
+        yield process
+    finally:
+        stop_process(process)
+
+
+class Postgres:
+    """A PostgreSQL server of its own, which tests may stop and start again.
+
+    Args:
+        folder: where its data lies; owned by the user ``postgres`` if this process is root's.
+        options: settings of ``postgresql.conf``, for example ``fsync``.
+    """
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        self.port = free_port()
+        self._data, self._log = folder / "data", folder / "log"
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", **options,
+        }  # fmt: skip
+        self._options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        self._run("initdb", "-U", "medassets", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        self._run("pg_ctl", "start", "--wait", "--silent", "-l", str(self._log), "-o", self._options)
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop; ``immediate`` is a crash."""
+        self._run("pg_ctl", "stop", "--wait", "--silent", "--mode", mode)
+
+    def url(self, database: str = "postgres") -> str:
+        """Address of a database, for psycopg."""
+        return f"postgresql://medassets@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database.
+
+        Returns:
+            Its address.
+        """
+        name = f"test_{uuid4().hex}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return self.url(name)
+
+    def _run(self, name: str, *arguments: str) -> None:
+        found = program(name, "postgresql", "/usr/lib/postgresql/15/bin")
+        command = [found, "-D", str(self._data), *arguments]
+        # PostgreSQL refuses to run as root.
+        other = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+        # To a file, not a pipe: the server that pg_ctl leaves running would hold the pipe open.
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(command, stdout=said, stderr=said, cwd=self._data.parent, **other)  # type: ignore[call-overload]
+            said.seek(0)
+            if done.returncode:
+                pytest.fail(f"{name} ended with {done.returncode}:\n{said.read().decode(errors='replace')}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server that all tests share; who stops it starts it again."""
+    with temporary_folder("postgres", "postgres") as folder:
+        server = Postgres(folder, fsync="off", max_connections="40")
+        server.start()
+        yield server
+        server.stop("immediate")
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> str:
+    """Address of an empty PostgreSQL database, this test's own: ``postgresql://...``."""
+    return postgres_server.new_database()
+
+
+class Redis:
+    """A Redis server that keeps nothing on disk, which tests may stop and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._running = ExitStack()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        command = [program("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port", str(self.port)]
+        options = ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
+        self._running.enter_context(listening([*command, *options], self.port, self._folder / "log"))
+
+    def stop(self) -> None:
+        """Stop."""
+        self._running.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A Redis server that all tests share; who stops it starts it again."""
+    with temporary_folder("redis") as folder:
+        server = Redis(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """Address of an empty Redis: ``redis://...``."""
+    with suppress(redis.ConnectionError), redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
