@@ -21,12 +21,12 @@ from typing import Literal
 from medassets.serving.store import now
 
 Role = Literal["clinician", "service", "auditor"]
-Right = Literal["ask", "look up", "give feedback", "audit"]
+Right = Literal["ask", "look up", "give feedback", "audit", "browse"]
 
 RIGHTS: dict[Role, frozenset[Right]] = {
-    "clinician": frozenset({"ask", "look up", "give feedback"}),
-    "service": frozenset({"ask", "give feedback"}),
-    "auditor": frozenset({"look up", "audit"}),
+    "clinician": frozenset({"ask", "look up", "give feedback", "browse"}),
+    "service": frozenset({"ask", "give feedback", "browse"}),
+    "auditor": frozenset({"look up", "audit", "browse"}),
 }
 _PREFIX = "mak"
 
