@@ -219,6 +219,14 @@ class PredictionStore:
             row["comment"] = self._cipher.decrypt(row["comment"], row["prediction_id"].encode()).decode()
         return found
 
+    def actors(self, since: str = "") -> dict[str, str]:
+        """Who asked for each prediction made at or after ``since``: prediction id to the key's name."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT prediction_id, actor FROM audit WHERE at >= ? AND action != ?", (since, FEEDBACK)
+            ).fetchall()
+        return dict(rows)
+
     def rotate(self) -> int:
         """Seal everything anew with the cipher's current key; the audit chain, over plain content, stays.
 

@@ -131,3 +131,10 @@ def test_a_store_that_cannot_be_opened_says_where(tmp_path):
     (tmp_path / "file").write_text("this is no database, but long enough to be taken for one" * 10)
     with pytest.raises(StoreError, match=r"prediction store .*file.*not a database"):
         PredictionStore(tmp_path / "file")
+
+
+def test_who_asked_is_known_and_who_only_gave_feedback_is_not_meant(store):
+    store.append(record(5), actor="clinic")
+    store.add_feedback("p1", "rejected", "OMIM:1", actor="other")
+    assert store.actors() == dict.fromkeys(("p1", "p2", "p3", "p4"), "anonymous") | {"p5": "clinic"}
+    assert store.actors(since=record(5).at)["p5"] == "clinic"
