@@ -1,31 +1,27 @@
 """Encryption of what is kept, and pseudonyms of patients; both from one key that the site supplies.
 
-What belongs here: AES-256-GCM over requests and answers, and the keyed hash of patient identifiers. What does
-not: where they are kept (``store``).
+What belongs here: AES-256-GCM over requests and answers. What does not: where they are kept (``store``), and
+the keyed hash of patient identifiers (``ingest.pseudonyms``).
 
 Each ciphertext names the key it was made with, so that a new key can come before the old one goes (``rotate``
 in ``store``). The row's id is authenticated with it: a ciphertext copied to another row does not open.
-Pseudonyms are HMAC-SHA256 under a key derived by HKDF (RFC 5869), so that they say nothing of the encryption
-key.
+Pseudonyms (``ingest.pseudonyms``) are made with a key derived from the oldest one.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hmac
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from medassets.ingest import pseudonyms
 from medassets.serving.store import StoreError
 
-KEY_BYTES = 32
+KEY_BYTES = pseudonyms.KEY_BYTES
 _NONCE = 12
 _MARK = b"MA1"
 
@@ -47,8 +43,7 @@ class Sealer:
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._current = next(iter(self._ciphers))
         # The oldest key: pseudonyms must not change when the encryption key does.
-        oldest = list(keys.values())[-1]
-        self._pseudonym = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"medassets pseudonym").derive(oldest)
+        self._pseudonyms = pseudonyms.Pseudonymizer(pseudonyms.oldest(keys))
 
     def encrypt(self, plain: bytes, context: bytes) -> bytes:
         """Ciphertext, bound to ``context``."""
@@ -76,7 +71,7 @@ class Sealer:
 
     def pseudonym(self, patient_id: str) -> str:
         """The same pseudonym for the same patient, and no way back without the key."""
-        return "ps_" + hmac.digest(self._pseudonym, patient_id.strip().encode(), "sha256").hex()[:32]
+        return self._pseudonyms.pseudonym(patient_id)
 
 
 def new_key() -> str:
@@ -92,20 +87,6 @@ def read_keys(path: Path) -> dict[str, bytes]:
         message.
     """
     try:
-        if path.stat().st_mode & 0o077:
-            raise SealError(f"{path} can be read by others: chmod 600 it")
-        lines = path.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise SealError(f"key file {path}: {error.strerror}") from error
-    keys: dict[str, bytes] = {}
-    for number, line in enumerate(lines, start=1):
-        name, _, encoded = line.partition(":")
-        try:
-            keys[name] = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            raise SealError(f"{path}, line {number}: not id:base64") from None
-        if len(name) != 4 or len(keys[name]) != KEY_BYTES:
-            raise SealError(f"{path}, line {number}: an id of 4 letters and a key of {KEY_BYTES} bytes")
-    if not keys:
-        raise SealError(f"{path} holds no key: `medassets keys new-secret` writes one")
-    return keys
+        return pseudonyms.read_keys(path)
+    except pseudonyms.KeyFileError as error:
+        raise SealError(str(error)) from None
