@@ -1,20 +1,22 @@
 """Hyperparameter studies: Optuna, stored in SQLite, resumable; Ray Tune as another engine for clusters.
 
-What belongs here: search spaces, the objective, and running a study within its budget. What does not: where
-the
-store lies and what is logged of each trial: the caller says so (a callback may open a nested MLflow run).
+What belongs here: search spaces, the objective, and running a study within its budget. What does not: Ray's
+side (``ray_engine``), where the store lies and what is logged of each trial: the caller says so (a callback
+may open a nested MLflow run).
 
 The objective is the log-loss on held-out folds of the training rows, as recorded and as probes; trials that
 fall behind the median after some folds are pruned. Test and validation parts are never looked at. The trial's
-number and the seed fix every draw, so a resumed study goes on as the unbroken one would.
+number and the seed fix every draw, so a resumed study goes on as the unbroken one would (with Ray, where
+trials run side by side, it goes on from the same trials).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,8 +34,8 @@ TrialCallback = Callable[[int, dict[str, Any], float | None, str], None]
 TUNED = ("boosting", "forest", "network")
 
 
-class EngineError(RuntimeError):
-    """The engine asked for is not installed; the message says how to get it."""
+class StudyError(RuntimeError):
+    """No trial finished within the budget."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +76,55 @@ def run_study(
 
     Raises:
         ValueError: no such model to tune.
+        StudyError: no trial finished within ``tuning.timeout_s``.
         EngineError: ``tuning.engine`` is ``ray`` and Ray is not installed.
     """
     if name not in TUNED:
         raise ValueError(f"no search space for {name!r}; there are {', '.join(TUNED)}")
-    if config.tuning.engine == "ray":
-        return _run_ray(name, data, config, callback)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    store = optuna.storages.get_storage(storage or optuna.storages.InMemoryStorage())
     study = optuna.create_study(
         direction="minimize",
-        storage=storage,
+        storage=store,
         study_name=study_name or f"common_{name}",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=config.tuning.startup_trials, n_warmup_steps=1),
     )
     if not study.trials:
         study.enqueue_trial(_defaults(name, config), skip_if_exists=True)
+    folds = len(np.unique(data.folds))
+    if config.tuning.engine == "ray":
+        _on_ray(study, store, name, data, config, callback)
+    else:
+        _in_process(study, name, data, config, callback)
+    values = {
+        trial.number: float(trial.value)
+        for trial in study.trials
+        if trial.value is not None and _state(trial, folds) == "COMPLETE"
+    }
+    if not values:
+        raise StudyError(f"no trial of {study.study_name} finished within {config.tuning.timeout_s} s")
+    best = min(values, key=lambda number: (values[number], number))
+    chosen = _with(config, name, study.trials[best].params)
+    return StudyResult(chosen, values[best], best, _table(study, folds))
+
+
+def _in_process(
+    study: optuna.Study,
+    name: str,
+    data: TrainingData,
+    config: CommonConfig,
+    callback: TrialCallback | None,
+) -> None:
+    """Run one trial after another until the budget is spent."""
+    import optuna
+
+    def tell(_study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if callback:
+            callback(trial.number, dict(trial.params), trial.value, trial.state.name)
+
     until = time.monotonic() + config.tuning.timeout_s
     while _finished(study) < config.tuning.trials and time.monotonic() < until:
         # A sampler for each trial: a resumed study then draws what the unbroken one would have drawn.
@@ -99,26 +132,55 @@ def run_study(
         study.sampler = optuna.samplers.TPESampler(
             seed=(config.seed + number) % 2**32, n_startup_trials=config.tuning.startup_trials
         )
-        study.optimize(
-            lambda trial: _objective(trial, name, data, config),
-            n_trials=1,
-            callbacks=[_told(callback)] if callback else None,
-        )
-    best = study.best_trial
-    return StudyResult(_with(config, name, best.params), float(study.best_value), best.number, _table(study))
+        study.optimize(lambda trial: _objective(trial, name, data, config), n_trials=1, callbacks=[tell])
+
+
+def _on_ray(
+    study: optuna.Study,
+    store: Any,
+    name: str,
+    data: TrainingData,
+    config: CommonConfig,
+    callback: TrialCallback | None,
+) -> None:
+    """Let Ray run what the budget still allows; the callback is told when all of it has ended."""
+    from medassets.learners.common.ray_engine import run_trials
+
+    before, settings = {trial.number for trial in study.trials if trial.state.is_finished()}, config.tuning
+    if len(before) >= settings.trials:
+        return
+    run_trials(
+        partial(suggest, name),
+        partial(_losses, name, data, config),
+        storage=store,
+        study_name=study.study_name,
+        trials=settings.trials - len(before),
+        timeout_s=settings.timeout_s,
+        startup_trials=settings.startup_trials,
+        threads=config.threads,
+        seed=(config.seed + len(before)) % 2**32,
+    )
+    folds = len(np.unique(data.folds))
+    for trial in study.trials:
+        if callback and trial.number not in before:
+            callback(trial.number, dict(trial.params), trial.value, _state(trial, folds))
 
 
 def _finished(study: optuna.Study) -> int:
-    from optuna.trial import TrialState
-
-    return sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in study.trials)
+    return sum(trial.state.name in ("COMPLETE", "PRUNED") for trial in study.trials)
 
 
-def _objective(trial: Any, name: str, data: TrainingData, config: CommonConfig) -> float:
+def _state(trial: optuna.trial.FrozenTrial, folds: int) -> str:
+    """Optuna's name of a trial's state; one that Ray stopped before its last fold is a pruned one."""
+    stopped = trial.state.name == "COMPLETE" and len(trial.intermediate_values) < folds
+    return "PRUNED" if stopped else str(trial.state.name)
+
+
+def _objective(trial: optuna.Trial, name: str, data: TrainingData, config: CommonConfig) -> float:
     import optuna
 
     losses: list[float] = []
-    for fold, loss in enumerate(fold_losses(name, data, _with(config, name, suggest(name, trial)))):
+    for fold, loss in enumerate(_losses(name, data, config, suggest(name, trial))):
         losses.append(loss)
         trial.report(float(np.mean(losses)), fold)
         if trial.should_prune():
@@ -126,13 +188,15 @@ def _objective(trial: Any, name: str, data: TrainingData, config: CommonConfig) 
     return float(np.mean(losses))
 
 
-def fold_losses(name: str, data: TrainingData, config: CommonConfig) -> Any:
+def _losses(name: str, data: TrainingData, config: CommonConfig, params: dict[str, Any]) -> Iterator[float]:
+    return fold_losses(name, data, _with(config, name, params))
+
+
+def fold_losses(name: str, data: TrainingData, config: CommonConfig) -> Iterator[float]:
     """Yield each fold's log-loss, the mean over its rows as recorded and as probes."""
     probe = data.probe(config)
-    for fold in range(config.folds):
+    for fold in np.unique(data.folds):
         held = np.flatnonzero(data.folds == fold)
-        if not len(held):
-            continue
         model = fit_model(name, data, without_fold(data, fold), config)
         matrix = np.concatenate([data.train.matrix[held], probe[held]])
         labels = np.tile(data.train.labels[held], 2)
@@ -184,76 +248,13 @@ def _with(config: CommonConfig, name: str, params: dict[str, Any]) -> CommonConf
     return config.model_copy(update={name: tuned})
 
 
-def _told(callback: TrialCallback) -> Callable[[Any, Any], None]:
-    def tell(_study: Any, trial: Any) -> None:
-        callback(trial.number, dict(trial.params), trial.value, trial.state.name)
-
-    return tell
-
-
-def _table(study: Any) -> pa.Table:
+def _table(study: optuna.Study, folds: int) -> pa.Table:
+    trials = study.trials
     return pa.table(
         {
-            "number": pa.array([trial.number for trial in study.trials], pa.int64()),
-            "state": pa.array([trial.state.name for trial in study.trials], pa.string()),
-            "value": pa.array([trial.value for trial in study.trials], pa.float64()),
-            "params": pa.array(
-                [json.dumps(trial.params, sort_keys=True) for trial in study.trials], pa.string()
-            ),
+            "number": pa.array([trial.number for trial in trials], pa.int64()),
+            "state": pa.array([_state(trial, folds) for trial in trials], pa.string()),
+            "value": pa.array([trial.value for trial in trials], pa.float64()),
+            "params": pa.array([json.dumps(trial.params, sort_keys=True) for trial in trials], pa.string()),
         }
     )
-
-
-def _run_ray(
-    name: str, data: TrainingData, config: CommonConfig, callback: TrialCallback | None
-) -> StudyResult:
-    """The same search space and objective, trials spread over a Ray cluster."""
-    try:
-        from ray import tune
-        from ray.tune.search.optuna import OptunaSearch
-    except ImportError as error:
-        raise EngineError(
-            "tuning.engine is 'ray' but Ray Tune is not installed: "
-            "pip install 'ray[tune]', or use engine 'optuna'"
-        ) from error
-
-    def trainable(params: dict[str, Any]) -> None:
-        losses: list[float] = []
-        for loss in fold_losses(name, data, _with(config, name, params)):
-            losses.append(loss)
-            tune.report({"loss": float(np.mean(losses)), "folds": len(losses)})
-
-    def space(trial: Any) -> None:
-        suggest(name, trial)
-
-    search = OptunaSearch(space, metric="loss", mode="min", seed=config.seed)
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=search, num_samples=config.tuning.trials, time_budget_s=config.tuning.timeout_s
-        ),
-    )
-    grid = tuner.fit()
-    results = [grid[number] for number in range(len(grid))]
-    done = [
-        (number, result)
-        for number, result in enumerate(results)
-        if result.metrics and "loss" in result.metrics
-    ]
-    if not done:
-        raise EngineError("no Ray trial finished: see Ray's own log")
-    for number, result in done:
-        if callback:
-            callback(number, dict(result.config), result.metrics["loss"], "COMPLETE")
-    best, chosen = min(done, key=lambda item: item[1].metrics["loss"])
-    trials = pa.table(
-        {
-            "number": pa.array([number for number, _ in done], pa.int64()),
-            "state": pa.array(["COMPLETE"] * len(done), pa.string()),
-            "value": pa.array([result.metrics["loss"] for _, result in done], pa.float64()),
-            "params": pa.array(
-                [json.dumps(result.config, sort_keys=True) for _, result in done], pa.string()
-            ),
-        }
-    )
-    return StudyResult(_with(config, name, chosen.config), float(chosen.metrics["loss"]), best, trials)

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from medassets.learners.common.config import BoostingConfig, CommonConfig, ForestConfig, TuningConfig
+from medassets.learners.common.ray_engine import EngineError
 from medassets.learners.common.training import subsample
-from medassets.learners.common.tuning import EngineError, run_study
+from medassets.learners.common.tuning import run_study
 from medassets_tests.learners.common import small
 
 SMALL = subsample(small.data(), 6, seed=1)
@@ -60,3 +61,22 @@ def test_ray_is_asked_for_only_where_it_is_installed(monkeypatch):
     tuning = TuningConfig(trials=1, engine="ray")
     with pytest.raises(EngineError, match=r"ray\[tune\]"):
         run_study("forest", SMALL, small.CONFIG.model_copy(update={"tuning": tuning}))
+
+
+@pytest.mark.integration
+def test_ray_resumes_the_same_study(tmp_path):
+    storage, told = f"sqlite:///{tmp_path / 'studies.db'}", []
+    begun = run_study("forest", SMALL, config(1), storage=storage)
+    on_ray = config(3).model_copy(
+        update={"tuning": TuningConfig(trials=3, timeout_s=60, engine="ray", startup_trials=1)}
+    )
+    result = run_study(
+        "forest", SMALL, on_ray, storage=storage, callback=lambda number, *_: told.append(number)
+    )
+    assert result.trials.slice(0, 1).equals(begun.trials)
+    assert told == [1, 2] == result.trials.column("number").to_pylist()[1:]
+    assert result.value <= begun.value
+    assert (
+        result.config.forest.trees
+        == json.loads(result.trials.column("params")[result.best_trial].as_py())["trees"]
+    )
