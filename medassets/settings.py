@@ -58,6 +58,80 @@ class SimulationSettings(BaseModel):
         return self
 
 
+class StreamSettings(BaseModel):
+    """How symptom and device events come in from Kafka or MQTT and go to Delta in micro-batches."""
+
+    batch_rows: PositiveInt = Field(20_000, description="most events of one micro-batch, a Delta commit each")
+    batch_bytes: PositiveInt = Field(16_000_000, description="most payload bytes of one micro-batch")
+    batch_seconds: float = Field(2.0, gt=0, description="oldest that an unwritten event may grow")
+    duplicate_hours: float = Field(48.0, gt=0, description="how far back a repeated event id is recognized")
+    duplicate_ids: PositiveInt = Field(2_000_000, description="most event ids remembered, the newest ones")
+    oldest_days: PositiveInt = Field(366, description="an event older than this on arrival is set aside")
+    ahead_seconds: NonNegativeInt = Field(300, description="how far a device's clock may run ahead")
+    compact_every: PositiveInt = Field(200, description="commits after which small files are joined")
+    kafka_servers: str = Field("127.0.0.1:9092", description="bootstrap servers")
+    kafka_topic: str = Field("symptom-events", description="topic with the events")
+    kafka_dead_topic: str | None = Field(
+        None, description="topic for messages that are no event; default: the topic's name and .dead"
+    )
+    kafka_group: str | None = Field(
+        None, description="consumer group that shares the partitions out; none: one process reads them all"
+    )
+    kafka_options: dict[str, str] = Field(
+        {}, description='further librdkafka options as JSON, such as {"security.protocol": "ssl"}'
+    )
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = Field(1883, ge=1, le=65535)
+    mqtt_topic: str = Field("medassets/+/events", description="topic filter with the events")
+    mqtt_client: str = Field("medassets", description="client id; names the broker's durable session")
+    mqtt_user: str | None = None
+    mqtt_password: str | None = Field(None, repr=False)
+    mqtt_tls: bool = Field(False, description="TLS with the system's certificate authorities")
+    mqtt_in_flight: int = Field(
+        2000, ge=1, le=65535, description="unacknowledged messages that the broker may send ahead"
+    )
+    spool_messages: PositiveInt = Field(
+        1_000_000, description="spooled messages at which the broker is made to wait"
+    )
+
+
+class OidcSettings(BaseModel):
+    """The identity provider whose bearer tokens open the API (OpenID Connect)."""
+
+    issuer: str | None = Field(None, description="its address; https, except on this machine")
+    audience: str | None = Field(None, description="what a token's `aud` must name")
+    role_claim: str = Field(
+        "roles", description="claim with the roles; dots go down, as in realm_access.roles"
+    )
+    roles: dict[str, Literal["clinician", "service", "auditor"]] = Field(
+        {"clinician": "clinician", "service": "service", "auditor": "auditor"},
+        description="the claim's values as JSON, each with the role that it stands for",
+    )
+    leeway_seconds: NonNegativeInt = Field(30, description="how far the provider's clock may be off")
+
+
+class CacheSettings(BaseModel):
+    """Answers kept to be given again to the same request; each time with an id and audit entry of its own."""
+
+    entries: NonNegativeInt = Field(1000, description="most answers kept in the process; 0: no cache")
+    url: str | None = Field(
+        None, repr=False, description="redis://... or rediss://... that services share, instead"
+    )
+    seconds: PositiveInt = Field(3600, description="how long an answer is given again")
+
+
+class TrialSettings(BaseModel):
+    """A second bundle beside the served one; without it, `medassets bundle challenge` decides."""
+
+    challenger: str | None = Field(None, description="version of the bundle that challenges the served one")
+    share: float = Field(
+        0.0, ge=0, le=1, description="share of the requests that the challenger answers; 0: shadow mode"
+    )
+    by: Literal["request", "caller"] = Field(
+        "request", description="what is assigned: each request, or each caller with all its requests"
+    )
+
+
 class Settings(BaseSettings):
     """Settings of one installation.
 
@@ -85,14 +159,41 @@ class Settings(BaseSettings):
         None, description="mirror that replaces the releases' own addresses"
     )
     simulation: SimulationSettings = SimulationSettings()
+    stream: StreamSettings = StreamSettings()
     api_host: str = "127.0.0.1"
     api_port: int = Field(3000, ge=1, le=65535)
-    auth: Literal["off", "keys"] = Field(
-        "off",
-        description="keys: each caller of the API needs a key of `medassets keys add`; off: development only",
+    auth: Literal["keys", "oidc", "both", "off"] = Field(
+        "keys",
+        description="what opens the API: keys of `medassets keys add`, tokens of the identity provider, "
+        "both; off lets everyone in and is for development only",
     )
+    oidc: OidcSettings = OidcSettings()
+    predictions_url: str | None = Field(
+        None,
+        repr=False,
+        description="postgresql://... for predictions and audit log; default: SQLite in home",
+    )
+    signing_key: Path | None = Field(
+        None, description="private key that signs bundles; default: made in home/secrets by the first run"
+    )
+    bundle_keys: Path | None = Field(
+        None, description="public keys whose bundles are served; default: in home/secrets"
+    )
+    cache: CacheSettings = CacheSettings()
+    trial: TrialSettings = TrialSettings()
     key_file: Path | None = Field(
         None, description="keys that seal stored inputs and answers and make patients' pseudonyms"
+    )
+    fhir_url: str | None = Field(None, description="base address of a FHIR R4 server to pull records from")
+    fhir_token: str | None = Field(None, description="bearer token for the FHIR server", repr=False)
+    fhir_origin: Literal["ehr", "simulated"] = Field(
+        "ehr", description="what FHIR records are: of people, or made by a simulator such as Synthea"
+    )
+    fhir_consent: Literal["required", "not_required"] | None = Field(
+        None, description="required: patients without a Consent are left out; default for origin ehr"
+    )
+    fhir_purposes: list[str] = Field(
+        ["HRESCH"], description="purposes of use that a Consent must allow if it names any, as JSON"
     )
     follow_latest: bool = Field(
         True, description="a running service changes to the bundle that `latest` names whenever it changes"
@@ -124,6 +225,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 "MEDASSETS_DATA_DIR is set but origin=bundled would ignore it: unset one of the two"
             )
+        if self.auth in ("oidc", "both") and not (self.oidc.issuer and self.oidc.audience):
+            raise ValueError(f"auth={self.auth} needs MEDASSETS_OIDC__ISSUER and MEDASSETS_OIDC__AUDIENCE")
         # Processes that this one starts may run in folders of their own: no path stays relative.
         for name in type(self).model_fields:
             if isinstance(value := getattr(self, name), Path):
@@ -172,6 +275,21 @@ class Settings(BaseSettings):
     def api_keys(self) -> Path:
         """Hashes of the API keys."""
         return self.home / "secrets" / "api-keys.json"
+
+    @property
+    def signing_key_file(self) -> Path:
+        """Private key that signs bundles."""
+        return self.signing_key or self.home / "secrets" / "bundle-signing-key.pem"
+
+    @property
+    def bundle_keys_file(self) -> Path:
+        """Public keys whose bundles are served."""
+        return self.bundle_keys or self.home / "secrets" / "bundle-keys"
+
+    @property
+    def development_key(self) -> Path:
+        """API key of `medassets dev`, for its page."""
+        return self.home / "secrets" / "development-key"
 
     @property
     def predictions_db(self) -> Path:
