@@ -27,7 +27,11 @@ TELEMETRY_OFF = {
     "GX_ANALYTICS_ENABLED": "False",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
+#: Threads of numeric libraries sleep while they wait. Spinning, OpenMP's default, took four times the
+#: processor time and twice the clock on two cores. Read when such a library is loaded, so set before.
+WAIT_ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 class SimulationSettings(BaseModel):
@@ -186,6 +190,10 @@ class Settings(BaseSettings):
     )
     fhir_url: str | None = Field(None, description="base address of a FHIR R4 server to pull records from")
     fhir_token: str | None = Field(None, description="bearer token for the FHIR server", repr=False)
+    fhir_protocol: Literal["export", "search"] = Field(
+        "export", description="how the FHIR server is asked: bulk $export, or search page by page"
+    )
+    fhir_group: str | None = Field(None, description="Group of the FHIR server whose patients are exported")
     fhir_origin: Literal["ehr", "simulated"] = Field(
         "ehr", description="what FHIR records are: of people, or made by a simulator such as Synthea"
     )
@@ -205,6 +213,9 @@ class Settings(BaseSettings):
         [], description='web origins whose pages may call the API, as JSON: ["https://ehr.example.org"]; none'
     )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
+    port_shift: NonNegativeInt = Field(
+        0, description="added to the ports of `medassets up`, so that two installations share a machine"
+    )
     executor: Executor = Field(
         "in_process", description="how runs of the Dagster UI and daemon execute steps"
     )
@@ -272,6 +283,16 @@ class Settings(BaseSettings):
         return self.home / "reports"
 
     @property
+    def fhir_inbox(self) -> Path:
+        """Drop folder of FHIR bundles and bulk exports."""
+        return self.home / "inbox" / "fhir"
+
+    @property
+    def forms_inbox(self) -> Path:
+        """Drop folder of symptom forms."""
+        return self.home / "inbox" / "forms"
+
+    @property
     def api_keys(self) -> Path:
         """Hashes of the API keys."""
         return self.home / "secrets" / "api-keys.json"
@@ -299,5 +320,14 @@ class Settings(BaseSettings):
 
 def switch_telemetry_off() -> None:
     """Set the opt-out variables of third-party packages unless the site has set them itself."""
-    for name, value in TELEMETRY_OFF.items():
+    _set_defaults(TELEMETRY_OFF)
+
+
+def let_threads_sleep() -> None:
+    """Set how threads of numeric libraries wait, unless the site has set it itself; call before importing one."""
+    _set_defaults(WAIT_ASLEEP)
+
+
+def _set_defaults(variables: dict[str, str]) -> None:
+    for name, value in variables.items():
         os.environ.setdefault(name, value)
