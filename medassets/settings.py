@@ -324,7 +324,7 @@ def switch_telemetry_off() -> None:
 
 
 def let_threads_sleep() -> None:
-    """Set how threads of numeric libraries wait, unless the site has set it itself; call before importing one."""
+    """Set how threads of numeric libraries wait, unless the site has; call before one is imported."""
     _set_defaults(WAIT_ASLEEP)
 
 

@@ -69,9 +69,10 @@ def settings() -> Any:
     """The installation's settings; a wrong one is named and ends the command."""
     from pydantic import ValidationError
 
-    from medassets.settings import Settings, switch_telemetry_off
+    from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
     switch_telemetry_off()
+    let_threads_sleep()
     try:
         return Settings.model_validate(Settings().model_dump())
     except ValidationError as error:

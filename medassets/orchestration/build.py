@@ -21,7 +21,7 @@ from medassets.orchestration.automation import WHOLE_GRAPH
 from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
 from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
 from medassets.orchestration.tracking import MlflowTracking
-from medassets.settings import Settings, switch_telemetry_off
+from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
 __all__ = ["LAYERS", "MODULES", "WHOLE_GRAPH", "build_definitions", "resources_for"]
 
@@ -64,6 +64,7 @@ def build_definitions(
         Definitions that load in seconds.
     """
     switch_telemetry_off()
+    let_threads_sleep()
     loaded = [import_module(f"medassets.orchestration.assets.{name}") for name in modules]
     assets = [
         asset.map_asset_specs(lambda spec: _completed(spec, settings))

@@ -33,7 +33,7 @@ from medassets.orchestration.build import WHOLE_GRAPH, build_definitions
 from medassets.orchestration.instance import open_instance
 from medassets.orchestration.io_managers import Holds
 from medassets.orchestration.progress import AssetLine, Progress
-from medassets.settings import Settings, switch_telemetry_off
+from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
 #: Waves after which a graph that never settles is an error in this module.
 MOST_WAVES = 30
@@ -100,6 +100,7 @@ def run_graph(
         RunInProgressError: another process runs the graph of the same home.
     """
     switch_telemetry_off()
+    let_threads_sleep()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     began, console = time.monotonic(), console or Console(stderr=True)
