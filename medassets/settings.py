@@ -99,6 +99,50 @@ class StreamSettings(BaseModel):
     )
 
 
+class MonitoringSettings(BaseModel):
+    """What is looked at of the running service, and where its metrics are."""
+
+    window_days: PositiveInt = Field(28, description="days of predictions that drift and accuracy look at")
+    min_predictions: PositiveInt = Field(50, description="predictions that a drift report needs")
+    since: str = Field("2026-01-01", description="first day of the log's partitions, ISO 8601")
+    service_url: str | None = Field(
+        None, description="address whose /metrics is read; default: api_host and api_port"
+    )
+    prometheus_url: str | None = Field(
+        None, description="Prometheus server that is asked for latency instead of the service"
+    )
+    pages_keep_html: bool = Field(True, description="keep Evidently's latest page (five megabytes a part)")
+
+
+class RetrainingSettings(BaseModel):
+    """When models are trained again, and what must hold before and after a new bundle serves."""
+
+    accuracy: float = Field(0.85, ge=0, le=1, description="accuracy below which models are trained again")
+    min_labels: PositiveInt = Field(50, description="confirmed or rejected predictions that it needs")
+    drifted: PositiveInt = Field(3, description="drifted features that start a retraining")
+    new_cases: NonNegativeInt = Field(
+        1, description="new confirmed rare cases that start the update of their memory; 0: never"
+    )
+    new_patients: NonNegativeInt = Field(
+        100, description="new confirmed patients with common conditions that start a retraining; 0: never"
+    )
+    every_days: NonNegativeInt = Field(90, description="age of the served bundle that starts one; 0: never")
+    cool_down_hours: float = Field(24.0, ge=0, description="rest after a retraining of the common models")
+    sensors: Literal["off", "on"] = Field(
+        "on", description="whether the daemon starts the sensors of monitoring and retraining by itself"
+    )
+    replays: PositiveInt = Field(200, description="logged requests that a challenger answers in the shadow")
+    shadow_agreement: float = Field(
+        0.8, ge=0, le=1, description="share of replayed requests whose first candidate must stay"
+    )
+    ab_labels: NonNegativeInt = Field(
+        0, description="verdicts on the challenger's own answers that promotion waits for; 0: none"
+    )
+    trial_days: PositiveInt = Field(14, description="days in which a new bundle may be taken back by itself")
+    trial_labels: PositiveInt = Field(20, description="verdicts that taking back needs")
+    trial_margin: float = Field(0.05, ge=0, description="accuracy that a new bundle may lose in its trial")
+
+
 class OidcSettings(BaseModel):
     """The identity provider whose bearer tokens open the API (OpenID Connect)."""
 
@@ -164,6 +208,8 @@ class Settings(BaseSettings):
     )
     simulation: SimulationSettings = SimulationSettings()
     stream: StreamSettings = StreamSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    retraining: RetrainingSettings = RetrainingSettings()
     api_host: str = "127.0.0.1"
     api_port: int = Field(3000, ge=1, le=65535)
     auth: Literal["keys", "oidc", "both", "off"] = Field(
