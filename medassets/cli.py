@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, bundle, doctor, run, secure, serve, ui, validate
+from medassets.commands import ask, bundle, doctor, run, secure, serve, stream, ui, up, validate
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -28,8 +28,12 @@ app.command()(ui.ui)
 app.command()(ask.diagnose)
 app.add_typer(validate.app, name="validate")
 app.command()(ask.lineage)
+app.command()(up.up)
+app.command()(up.down)
+app.command()(up.status)
 app.command()(doctor.doctor)
 app.add_typer(bundle.app, name="bundle")
+app.add_typer(stream.app, name="stream")
 app.add_typer(secure.keys, name="keys")
 app.add_typer(secure.audit, name="audit")
 

