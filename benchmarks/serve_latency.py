@@ -26,7 +26,7 @@ import numpy as np
 from medassets.commands.run import EXAMPLE
 from medassets.commands.serve import bento_of
 from medassets.commands.server import environment, free_port, serve_command, stop_process
-from medassets.settings import Settings
+from medassets.settings import CacheSettings, Settings
 
 BARE = """
 import gc, sys, uvicorn
@@ -118,7 +118,8 @@ def main() -> None:
         # A store of its own: the installation's audit log is no place for a benchmark.
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         os.symlink(installed.bundles_dir, scratch / "bundles")
-        settings = Settings(home=scratch)
+        # Both without keys, and without the cache: the same request again and again would measure that.
+        settings = Settings(home=scratch, auth="off", cache=CacheSettings(entries=0))
         ports = {"bento": free_port(), "bare": free_port()}
         start = {
             "bento": stack.enter_context(

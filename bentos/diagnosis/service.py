@@ -29,7 +29,7 @@ settings = Settings()
 keeper = DeskKeeper(settings)
 if settings.auth == "off":
     logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
-ring = None if settings.auth == "off" else KeyRing(settings.api_keys)
+ring = KeyRing(settings.api_keys) if settings.auth in ("keys", "both") else None
 
 
 @bentoml.service(

@@ -76,14 +76,22 @@ def run(
 
 
 def ask_example(bento: Path, config: Settings, as_json: bool) -> dict[str, Any]:
-    """Serve a bento for one request and give its answer."""
+    """Serve a bento for one request, made with a key of its own, and give its answer."""
     import httpx
 
     from medassets.commands.server import ServerError, running
+    from medassets.serving.access import KeyRing
 
+    # The identity provider is the site's; a key can be made here, for this one request.
+    config = config.model_copy(update={"auth": "keys"})
+    ring = KeyRing(config.api_keys)
     try:
-        with running(bento, config) as address:
-            response = httpx.post(f"{address}/v1/diagnose", json=EXAMPLE, timeout=30)
+        with (
+            ring.lent("example of medassets run", "service", ["ask"]) as key,
+            running(bento, config) as address,
+        ):
+            headers = {"Authorization": f"Bearer {key}"}
+            response = httpx.post(f"{address}/v1/diagnose", json=EXAMPLE, headers=headers, timeout=30)
     except ServerError as error:
         stop(FAILURE, str(error), as_json=as_json)
     if response.status_code != httpx.codes.OK:

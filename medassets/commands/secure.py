@@ -37,19 +37,25 @@ def add(
             help="clinician: ask, look up, feedback; service: ask, feedback; auditor: look up, audit."
         ),
     ] = RoleName.CLINICIAN,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="Only this of what the role may do; may be given repeatedly.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key. It is printed this once; only its hash is kept."""
     from medassets.serving.access import KeyRing
 
     config = settings()
-    key, token = KeyRing(config.api_keys).add(name, role.value)
+    try:
+        key, token = KeyRing(config.api_keys).add(name, role.value, scope)  # type: ignore[arg-type]
+    except ValueError as error:
+        stop(BAD_INPUT, str(error), as_json=as_json)
     if as_json:
-        emit({"key_id": key.key_id, "name": name, "role": role.value, "token": token})
+        emit({"key_id": key.key_id, "name": name, "role": role.value, "scopes": key.scopes, "token": token})
         return
     out.print(token, highlight=False, soft_wrap=True)
-    if config.auth == "off":
-        err.print("MEDASSETS_AUTH is off: the service asks for no key until it is set to keys")
+    if config.auth not in ("keys", "both"):
+        err.print(f"MEDASSETS_AUTH={config.auth}: the service takes no keys as long as it is so")
 
 
 @keys.command("list")
@@ -59,12 +65,13 @@ def list_keys(as_json: AsJson = False) -> None:
 
     known = KeyRing(settings().api_keys).all()
     if as_json:
-        emit([{"key_id": k.key_id, "name": k.name, "role": k.role, "created": k.created, "revoked": k.revoked}
-              for k in known])  # fmt: skip
+        emit([{"key_id": k.key_id, "name": k.name, "role": k.role, "scopes": k.scopes,
+               "created": k.created, "revoked": k.revoked} for k in known])  # fmt: skip
         return
-    table = Table("id", "name", "role", "created", "revoked")
+    table = Table("id", "name", "role", "scopes", "created", "revoked")
     for key in known:
-        table.add_row(key.key_id, key.name, key.role, key.created, key.revoked or "")
+        scopes = "all" if key.scopes is None else ", ".join(key.scopes)
+        table.add_row(key.key_id, key.name, key.role, scopes, key.created, key.revoked or "")
     out.print(table)
 
 

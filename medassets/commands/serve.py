@@ -36,10 +36,34 @@ def serve(
     if not port_is_free(host, port):
         stop(BAD_INPUT, f"port {port} on {host} is in use: choose another with --port or MEDASSETS_API_PORT")
     err.print(f"http://{host}:{port}/docs", highlight=False)
+    _say_who_may_ask(config)
     command = serve_command(str(path), host, port)
     # Who asks for one bundle gets that one, whatever becomes the latest.
     follow = {} if bundle is None else {"MEDASSETS_FOLLOW_LATEST": "false"}
     os.execve(command[0], command, dict(environment(config)) | follow)
+
+
+def _say_who_may_ask(config: Settings) -> None:
+    from medassets.serving.access import KeyRing
+
+    if config.auth == "off":
+        err.print("MEDASSETS_AUTH=off: everyone who reaches it may ask; for development only")
+    elif config.auth == "keys" and all(key.revoked for key in KeyRing(config.api_keys).all()):
+        err.print("no API key yet, so nobody may ask: `medassets keys add NAME` makes one")
+
+
+def development_key(config: Settings) -> str:
+    """The clinician's key of ``medassets dev``: made at the first start, kept in a file of its owner's."""
+    from medassets.serving.access import KeyRing
+
+    ring, file = KeyRing(config.api_keys), config.development_key
+    if file.exists() and ring.holder(token := file.read_text(encoding="utf-8").strip()):
+        return token
+    _, token = ring.add("development", "clinician")
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(f"{token}\n")
+    return token
 
 
 def bento_of(config: Settings, version: str | None = None) -> Path:
@@ -70,7 +94,7 @@ def _dagster_home(config: Settings) -> Path:
 
 
 def dev() -> None:
-    """Dagster UI, API and page together; Ctrl-C stops all."""
+    """Dagster UI, API and page together; Ctrl-C stops all. The page asks with a key made for development."""
     config = settings()
     from medassets.commands.server import environment, port_is_free, serve_command, stop_process
     from medassets.commands.ui import PORT, ui_command
@@ -81,18 +105,26 @@ def dev() -> None:
     variables = {"DAGSTER_HOME": str(_dagster_home(config))} | dict(environment(config))
     ui = [sys.executable, "-m", "dagster", "dev", "-m", "medassets.definitions"]
     commands = {"Dagster UI": [*ui, "-h", config.api_host, "-p", str(config.ui_port)]}
+    own: dict[str, dict[str, str]] = {}
     err.print(f"Dagster UI on http://{config.api_host}:{config.ui_port}", highlight=False)
     from medassets.serving.bundle import BundleError
 
     try:
         commands["API"] = serve_command(str(bento_of(config)), config.api_host, config.api_port)
         commands["page"] = ui_command(config.api_host, PORT)
-        variables["MEDASSETS_API_URL"] = f"http://{config.api_host}:{config.api_port}"
+        own["page"] = {"MEDASSETS_API_URL": f"http://{config.api_host}:{config.api_port}"}
         err.print(f"API on http://{config.api_host}:{config.api_port}/docs", highlight=False)
         err.print(f"page on http://{config.api_host}:{PORT}", highlight=False)
+        _say_who_may_ask(config)
+        if config.auth in ("keys", "both"):
+            own["page"]["MEDASSETS_API_KEY"] = key = development_key(config)
+            err.print(f"API key for development: {key}", highlight=False, soft_wrap=True)
     except BundleError as error:
         err.print(f"no API yet: {error}", highlight=False)
-    started = [subprocess.Popen(c, env=variables, start_new_session=True) for c in commands.values()]
+    started = [
+        subprocess.Popen(command, env=variables | own.get(name, {}), start_new_session=True)
+        for name, command in commands.items()
+    ]
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # any one ending ends all
     except KeyboardInterrupt:

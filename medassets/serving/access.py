@@ -3,20 +3,24 @@
 What belongs here: keys and what each role may do. What does not: HTTP headers (``http``) and the record of
 who asked (``store``).
 
-A key is 256 random bits, so its SHA-256 cannot be guessed back and needs no slow hash. The file holds no key,
-only hashes; a revoked entry stays, for the audit log names its id.
+A key may do what its role may, or the part of it that its scopes name. It is 256 random bits, so its SHA-256
+cannot be guessed back and needs no slow hash. The file holds no key, only hashes; a revoked entry stays, for
+the audit log names its id.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 from medassets.serving.store import now
 
@@ -29,6 +33,16 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     "auditor": frozenset({"look up", "audit", "browse"}),
 }
 _PREFIX = "mak"
+
+
+class Gate(Protocol):
+    """Who may pass: the API keys, an identity provider's tokens, or both."""
+
+    def check(self, token: str | None, right: Right) -> str:
+        """The caller's name for the audit log; raises ``AccessError``."""
+
+    def holder(self, token: str) -> str | None:
+        """Whose token it is, told at once, without asking elsewhere; ``None`` where that is not known."""
 
 
 class AccessError(Exception):
@@ -53,6 +67,13 @@ class Key:
     digest: str
     created: str
     revoked: str | None = None
+    scopes: tuple[Right, ...] | None = None
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        """What its holder may do."""
+        rights = RIGHTS[self.role]
+        return rights if self.scopes is None else rights & frozenset(self.scopes)
 
 
 class KeyRing:
@@ -66,17 +87,29 @@ class KeyRing:
         self._stamp: tuple[int, int] | None = None
         self._keys: dict[str, Key] = {}
 
-    def add(self, name: str, role: Role) -> tuple[Key, str]:
+    def add(self, name: str, role: Role, scopes: Collection[Right] | None = None) -> tuple[Key, str]:
         """Make a key.
+
+        Args:
+            name: whom it is for.
+            role: what it may do at most.
+            scopes: the part of the role's rights that it has; ``None`` for all.
 
         Returns:
             What is kept, and the key itself, which is told this once.
+
+        Raises:
+            ValueError: no such role, or a scope that the role does not have.
         """
         if role not in RIGHTS:
             raise ValueError(f"role {role!r}: one of {', '.join(RIGHTS)}")
+        if beyond := sorted(set(scopes or ()) - RIGHTS[role]):
+            raise ValueError(f"scope {beyond[0]!r}: the role {role} has {', '.join(sorted(RIGHTS[role]))}")
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        key = Key(key_id, name, role, _digest(secret), now())
-        self._write(self._read() | {key_id: key})
+        given = None if scopes is None else tuple(sorted(scopes))
+        key = Key(key_id, name, role, _digest(secret), now(), scopes=given)
+        with self._changing() as keys:
+            keys[key_id] = key
         return key, f"{_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> Key:
@@ -85,10 +118,18 @@ class KeyRing:
         Raises:
             KeyError: no such key.
         """
-        keys = dict(self._read())
-        keys[key_id] = replace(keys[key_id], revoked=keys[key_id].revoked or now())
-        self._write(keys)
-        return keys[key_id]
+        with self._changing() as keys:
+            keys[key_id] = replace(keys[key_id], revoked=keys[key_id].revoked or now())
+            return keys[key_id]
+
+    @contextmanager
+    def lent(self, name: str, role: Role, scopes: Collection[Right] | None = None) -> Iterator[str]:
+        """A key that ends with the block."""
+        key, token = self.add(name, role, scopes)
+        try:
+            yield token
+        finally:
+            self.revoke(key.key_id)
 
     def all(self) -> list[Key]:
         """All keys, oldest first."""
@@ -106,8 +147,9 @@ class KeyRing:
         key = self._key(token)
         if key is None:
             raise AccessError("give a valid API key as `Authorization: Bearer mak_...`", known=False)
-        if right not in RIGHTS[key.role]:
-            raise AccessError(f"the role {key.role} may not {right}", known=True)
+        if right not in key.rights:
+            limits = "" if key.scopes is None else " with this key's scopes"
+            raise AccessError(f"the role {key.role} may not {right}{limits}", known=True)
         return f"{key.role}:{key.key_id}"
 
     def holder(self, token: str) -> str | None:
@@ -131,16 +173,30 @@ class KeyRing:
         stamp = (status.st_mtime_ns, status.st_ino)
         if stamp != self._stamp:
             entries = json.loads(self.path.read_text(encoding="utf-8"))
-            self._keys, self._stamp = {entry["key_id"]: Key(**entry) for entry in entries}, stamp
+            self._keys, self._stamp = {entry["key_id"]: _key_of(entry) for entry in entries}, stamp
         return self._keys
 
-    def _write(self, keys: dict[str, Key]) -> None:
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, Key]]:
+        """The keys, written when the block ends well; other processes wait, so that no change is lost."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            keys = dict(self._read())
+            yield keys
+            self._write(keys)
+
+    def _write(self, keys: dict[str, Key]) -> None:
         pending = self.path.with_name(f".{self.path.name}-{os.getpid()}")
         descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             json.dump([asdict(key) for key in keys.values()], stream, indent=1)
         os.replace(pending, self.path)
+
+
+def _key_of(entry: dict[str, Any]) -> Key:
+    scopes = entry.get("scopes")
+    return Key(**entry | {"scopes": None if scopes is None else tuple(scopes)})
 
 
 def _digest(secret: str) -> str:

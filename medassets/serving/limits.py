@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from medassets.serving.access import KeyRing
+from medassets.serving.access import Gate
 
 _BURST_SECONDS = 10
 #: Callers remembered at once; full buckets are forgotten first, for they say nothing.
@@ -77,7 +77,7 @@ class LimitMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, limiter: Limiter, ring: KeyRing | None, refuse: Callable[[int], Response]
+        self, app: ASGIApp, limiter: Limiter, ring: Gate | None, refuse: Callable[[int], Response]
     ) -> None:
         self._app, self._limiter, self._ring, self._refuse = app, limiter, ring, refuse
 

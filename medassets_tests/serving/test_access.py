@@ -1,5 +1,7 @@
 """API keys: hashed, by role, revocable at once."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from medassets.serving.access import RIGHTS, AccessError, KeyRing
@@ -37,6 +39,31 @@ def test_a_revoked_key_ends_at_once_in_every_process(ring):
     assert other.all()[0].revoked
     with pytest.raises(KeyError):
         ring.revoke("nope")
+
+
+def test_scopes_narrow_what_the_role_may(ring):
+    key, token = ring.add("example", "service", ["ask"])
+    assert KeyRing(ring.path).check(token, "ask") == f"service:{key.key_id}"
+    with pytest.raises(AccessError, match="may not give feedback with this key's scopes") as error:
+        ring.check(token, "give feedback")
+    assert error.value.known
+    with pytest.raises(ValueError, match="scope 'audit': the role service has"):
+        ring.add("example", "service", ["audit"])
+
+
+def test_a_lent_key_ends_with_the_block_also_on_an_error(ring):
+    with pytest.raises(ZeroDivisionError), ring.lent("example", "service") as token:
+        assert ring.check(token, "ask")
+        raise ZeroDivisionError
+    with pytest.raises(AccessError):
+        ring.check(token, "ask")
+
+
+def test_no_change_of_the_keys_is_lost_between_threads(ring):
+    rings = [KeyRing(ring.path) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda one: [one.add("x", "service") for _ in range(10)], rings))
+    assert len(ring.all()) == 40
 
 
 def test_the_file_holds_no_key_and_is_its_owners(ring):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from medassets.commands.server import environment, free_port, serve_command, stop_process
+from medassets.serving.access import KeyRing
 from medassets.serving.bento import build_bento
 from medassets.serving.bundle import BundleError
 from medassets.settings import Settings
@@ -102,7 +103,10 @@ def test_it_is_up_but_not_ready_without_a_model(built, home):
                 time.sleep(0.3)
         assert alive.status_code == 200
         assert httpx.get(f"{address}/readyz").status_code == 503
-        refused = httpx.post(f"{address}/diagnose", json={"observed": ["HP:0001250"]})
+        question = {"url": f"{address}/diagnose", "json": {"observed": ["HP:0001250"]}}
+        assert httpx.post(**question).status_code == 401
+        with KeyRing(settings.api_keys).lent("test", "service") as key:
+            refused = httpx.post(**question, headers={"Authorization": f"Bearer {key}"})
         assert refused.status_code == 503 and "neither a rare nor a common model" in refused.json()["detail"]
         assert httpx.get(f"{address}/openapi.json").json()["info"]["title"] == "medassets diagnosis"
     finally:
