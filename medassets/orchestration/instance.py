@@ -40,7 +40,9 @@ def instance_config(folder: Path) -> dict[str, Any]:
             "config": {"base_dir": str(folder / "logs")},
         },
         "concurrency": {"runs": {"max_concurrent_runs": 1}, "pools": {"default_limit": 1}},
-        "run_monitoring": {"enabled": True},
+        # Knows whether a run's process still lives, so that a power cut leaves none running for ever.
+        "run_launcher": {"module": "medassets.orchestration.launching", "class": "WatchedRunLauncher"},
+        "run_monitoring": {"enabled": True, "poll_interval_seconds": 20},
         "run_retries": {"enabled": True, "max_retries": 1},
         "freshness": {"enabled": True},
         "retention": {

@@ -1,0 +1,1 @@
+"""Deployment: one table of the processes, and what is generated from it."""

@@ -1,0 +1,74 @@
+"""Configuration files that processes of the stack read: written alike for containers and for one machine.
+
+What belongs here: files that name addresses or folders of an installation. What does not: rules and
+dashboards of the monitors, which name none and lie in ``deployment/prometheus`` and ``deployment/grafana``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medassets.deploying.stack import DATABASE_VARIABLE, StackProfile
+
+#: Processes that Prometheus asks, and the path of their figures.
+MEASURED = {"api": "/metrics"}
+
+
+def configuration(profile: StackProfile, at: Mapping[str, str]) -> dict[str, str]:
+    """Text of each file, by its path below the configuration folder.
+
+    Args:
+        profile: the stack's profile.
+        at: values of the words of ``stack.words``, with ``home``, ``bind`` and ``mosquitto_data``.
+    """
+    files = {
+        "workspace.yaml": _yaml(
+            {
+                "load_from": [
+                    {
+                        "grpc_server": {
+                            "host": at["code_server_host"],
+                            "port": int(at["code_server_port"]),
+                            "location_name": "medassets",
+                        }
+                    }
+                ]
+            }
+        ),
+        "dagster.yaml": _yaml(instance(profile, Path(at["home"]) / "dagster")),
+    }
+    if profile == "full":
+        files["mosquitto.conf"] = (
+            f"listener {at['mosquitto_port']} {at['bind']}\n"
+            "allow_anonymous true\n"
+            "persistence true\n"
+            f"persistence_location {at['mosquitto_data']}/\n"
+            "max_queued_messages 100000\n"
+        )
+        targets = [{"targets": [at[name]], "labels": {"job": name}} for name in MEASURED]
+        files["prometheus-targets.json"] = json.dumps(targets, indent=1) + "\n"
+    return files
+
+
+def instance(profile: StackProfile, folder: Path) -> dict[str, Any]:
+    """The Dagster instance of a profile: files at a clinic, PostgreSQL at a larger site."""
+    from medassets.orchestration.instance import instance_config
+
+    config = instance_config(folder)
+    if profile == "full":
+        config["storage"] = {"postgres": {"postgres_url": {"env": DATABASE_VARIABLE}}}
+    return config
+
+
+def completed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A site's own ``dagster.yaml`` with what it does not say; nothing that it says is changed."""
+    return {**wanted, **present}
+
+
+def _yaml(content: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(content), sort_keys=False)
