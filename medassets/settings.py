@@ -258,6 +258,9 @@ class Settings(BaseSettings):
     cors_origins: list[str] = Field(
         [], description='web origins whose pages may call the API, as JSON: ["https://ehr.example.org"]; none'
     )
+    page_url: str = Field(
+        "", description="address of the clinicians' page, where cards of CDS Hooks lead; default: the API itself"
+    )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     port_shift: NonNegativeInt = Field(
         0, description="added to the ports of `medassets up`, so that two installations share a machine"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import bentoml
 
-from medassets.serving.access import KeyRing
 from medassets.serving.http import create_app
+from medassets.serving.oidc import open_gate
 from medassets.serving.swap import DeskKeeper
 from medassets.settings import Settings, switch_telemetry_off
 
@@ -29,7 +29,7 @@ settings = Settings()
 keeper = DeskKeeper(settings)
 if settings.auth == "off":
     logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
-ring = KeyRing(settings.api_keys) if settings.auth in ("keys", "both") else None
+gate = open_gate(settings)
 
 
 @bentoml.service(
@@ -42,7 +42,7 @@ ring = KeyRing(settings.api_keys) if settings.auth in ("keys", "both") else None
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(
-    create_app(keeper, ring, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
+    create_app(keeper, gate, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
 )
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""

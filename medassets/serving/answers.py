@@ -160,3 +160,89 @@ class Answer(_Shape):
         "published_case, ddxplus, simulated, ctgan, ehr"
     )
     versions: Versions
+
+
+class Leading(_Shape):
+    """A condition that the interview's answers point to; the reason for a question, no diagnosis."""
+
+    condition: str
+    label: str
+    severity: int
+    probability: float
+
+
+class Questions(_Shape):
+    """The next questions of the interview."""
+
+    questions: list[dict[str, Any]]
+    should_stop: bool
+    reason: str
+    reason_code: str
+    certainty: float
+    leading: list[Leading]
+    n_answered: int
+    notice: str
+    versions: dict[str, Any]
+
+
+class FoundTerm(_Shape):
+    """A finding whose name is like what was typed."""
+
+    id: str
+    kind: Literal["hpo", "evidence"]
+    label: str
+    matched: str
+    similarity: float
+
+
+class FoundTerms(_Shape):
+    """Findings by name, best first."""
+
+    terms: list[FoundTerm]
+
+
+class Kept(_Shape):
+    """An answer as it was given, with what was asked."""
+
+    request: dict[str, Any]
+    answer: Answer
+
+
+class KeptFeedback(_Shape):
+    """Feedback as it was kept."""
+
+    feedback_id: int
+    prediction_id: str
+
+
+class ModelCard(_Shape):
+    """What the models are, what they learned from and how they were measured."""
+
+    notice: str
+    bento: str
+    manifest: dict[str, Any]
+    cards: dict[str, Any]
+
+
+class ProvDocument(_Shape):
+    """A W3C PROV-JSON document."""
+
+    prefix: dict[str, str]
+    entity: dict[str, Any]
+    activity: dict[str, Any]
+    agent: dict[str, Any]
+
+
+class Unmapped(_Shape):
+    """A coded statement that was not used, and why."""
+
+    field: str
+    code: str
+    reason: str
+    count: int
+
+
+class FhirAnswer(Answer):
+    """A differential of a FHIR Bundle, with what of it was not used."""
+
+    unmapped: list[Unmapped]

@@ -1,47 +1,94 @@
-"""HL7 FHIR R4 in and out: a Bundle as a request, an answer as a RiskAssessment.
+"""HL7 FHIR R4 in: a Bundle of one patient as a request.
 
-What belongs here: which resources say what of a patient's findings, and how an answer is written. What does
-not: the meaning of codes (``crosswalk``) and transport (``http``).
+What belongs here: which resources say what of a patient's findings. What does not: the meaning of codes
+(``crosswalk``) and of values (``fhir_values``), answers as FHIR (``fhir_answer``), transport (``http``).
 
-Conditions count as observed, refuted ones as excluded; Observations count where their value says yes or no.
-What could not be mapped is listed with its code, never dropped in silence. Free text and names are not read.
+Conditions count as observed, refuted ones as excluded; Observations count where their value says yes or no,
+or is judged low, normal or high; QuestionnaireResponses where an answer is coded or yes or no. Of several
+values of one test the latest counts. What could not be mapped is listed with its code, never dropped in
+silence. Free text and names are not read.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
-from medassets.serving.crosswalk import CodeMap
-from medassets.serving.requests import DiagnosisRequest, RequestError, parse_request
+from medassets.knowledge.common_conditions import CommonKnowledge
+from medassets.knowledge.ontology import Ontology
+from medassets.serving.crosswalk import EVIDENCE, CodeMap
+from medassets.serving.fhir_values import (
+    Pair,
+    age_in_days,
+    codes_of,
+    components,
+    judged,
+    pairs,
+    said,
+    seen_at,
+    time_of,
+)
+from medassets.serving.requests import DAYS_PER_YEAR, DiagnosisRequest, RequestError, parse_request
 
 _SEXES = {"female": "F", "male": "M"}
-_ICD10, _OMIM = "http://hl7.org/fhir/sid/icd-10", "https://omim.org"
+#: A symptom recorded longer ago is no answer to "do you have …?".
+_RECENT = timedelta(days=30)
+_PAST = frozenset({"inactive", "remission", "resolved"})
+_NOT_SAID = {
+    "entered-in-error": "was entered in error",
+    "cancelled": "was cancelled",
+    "unconfirmed": "is not confirmed",
+    "provisional": "is only suspected",
+    "differential": "is only one of several suspicions",
+}
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+BUNDLE_SCHEMA = {
+    "type": "object",
+    "description": "FHIR R4 Bundle of one patient: Patient, Condition, Observation, QuestionnaireResponse",
+    "required": ["resourceType"],
+    "properties": {
+        "resourceType": {"type": "string", "enum": ["Bundle"]},
+        "type": {"type": "string"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "entry": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"resource": {"type": "object"}}},
+        },
+    },
+}
 
 
 @dataclass
 class Read:
-    """A Bundle as read: the request, and what could not be mapped."""
+    """A Bundle as read.
+
+    Attributes:
+        request: what is asked.
+        unmapped: statements that are not used, each with place, code, reason and count.
+        mapped: codes that were read as others: ``field``, ``given``, ``used``, ``reason``.
+        subject: reference to the Patient, where the Bundle holds one with an id.
+    """
 
     request: DiagnosisRequest
-    unmapped: list[dict[str, str]]
+    unmapped: list[dict[str, Any]]
+    mapped: list[dict[str, str]] = field(default_factory=list)
+    subject: str | None = None
 
 
-@dataclass
-class _Findings:
-    observed: list[str] = field(default_factory=list)
-    excluded: list[str] = field(default_factory=list)
-    unmapped: list[dict[str, str]] = field(default_factory=list)
-
-
-def read_bundle(bundle: Mapping[str, Any], codes: CodeMap, **more: Any) -> Read:
+def read_bundle(
+    bundle: Mapping[str, Any], codes: CodeMap, ontology: Ontology | None = None, **more: Any
+) -> Read:
     """Read a FHIR Bundle of one patient.
 
     Args:
         bundle: a Bundle resource.
-        codes: from codes to HPO terms.
+        codes: from codes to HPO terms and evidences.
+        ontology: that answers: terms that it does not have are listed, not refused.
         more: further fields of the request, for example ``top``.
 
     Raises:
@@ -54,151 +101,234 @@ def read_bundle(bundle: Mapping[str, Any], codes: CodeMap, **more: Any) -> Read:
         for i, entry in enumerate(bundle.get("entry", []))
         if isinstance(entry, dict) and isinstance(entry.get("resource"), dict)
     ]
-    patients = [
-        (place, resource) for place, resource in resources if resource.get("resourceType") == "Patient"
-    ]
+    of_type: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for place, resource in resources:
+        of_type.setdefault(str(resource.get("resourceType")), []).append((place, resource))
+    patients = of_type.get("Patient", [])
     if len(patients) > 1:
         raise RequestError([(patients[1][0], "a second patient: a request is about one")])
-    found = _Findings()
-    for place, resource in resources:
-        if resource.get("resourceType") == "Condition":
-            _finding(place, resource, not _has_code(resource, "verificationStatus", "refuted"), codes, found)
-        elif resource.get("resourceType") == "Observation":
-            _finding(place, resource, _said(resource), codes, found)
-        elif resource.get("resourceType") == "QuestionnaireResponse":
-            for number, item in enumerate(_items(resource)):
-                _answer(f"{place}.item[{number}]", item, codes, found)
-    patient = patients[0][1] if patients else {}
-    # What is recorded as both stays with the doctor: neither is taken.
-    both = set(found.observed) & set(found.excluded)
-    found.unmapped += [
-        {"field": "entry", "code": term, "reason": "both stated and refuted"} for term in sorted(both)
-    ]
-    body = {
-        "sex": _SEXES.get(str(patient.get("gender")), "unknown"),
-        "age": _age(patient, bundle),
-        "observed": [term for term in dict.fromkeys(found.observed) if term not in both],
-        "excluded": [term for term in dict.fromkeys(found.excluded) if term not in both],
-    }
-    return Read(parse_request(body | more), found.unmapped)
+    patient, at = patients[0][1] if patients else {}, time_of(bundle)
+    days, sex = age_in_days(patient, at.date()), _SEXES.get(str(patient.get("gender")), "unknown")
+    reader = _Reader(codes, ontology, at, None if days is None else days / DAYS_PER_YEAR, sex)
+    for place, resource in of_type.get("Condition", []):
+        reader.condition(place, resource)
+    for place, resource in _latest(of_type.get("Observation", []), reader):
+        reader.observation(place, resource)
+    for place, resource in of_type.get("QuestionnaireResponse", []):
+        for number, item in enumerate(_items(resource)):
+            reader.answer(f"{place}.item[{number}]", item)
+    body = {"sex": sex, "age": None if days is None else f"P{days}D", **reader.findings()}
+    name = str(patient.get("id", ""))
+    subject = f"Patient/{name}" if _ID.fullmatch(name) else None
+    return Read(parse_request(body | more), reader.listed(), reader.mapped, subject)
 
 
-def risk_assessment(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer as a FHIR RiskAssessment: one prediction a candidate, with its basis and its versions."""
-    predictions = []
-    for part in ("rare", "common"):
-        for candidate in (answer[part] or {}).get("candidates", []):
-            rare = part == "rare"
-            name = candidate["name"] if rare else candidate["condition"]
-            code = candidate["disease_id"] if rare else candidate["icd10"]
-            coding = {"system": _OMIM if rare else _ICD10, "code": code, "display": name}
-            if rare and not code.startswith("OMIM:"):
-                coding["system"] = (
-                    "https://www.orpha.net" if code.startswith("ORPHA:") else "urn:medassets:disease"
-                )
-            predictions.append(
-                {
-                    "outcome": {"coding": [coding], "text": name},
-                    "probabilityDecimal": candidate["probability"],
-                }
-            )
-    return {
-        "resourceType": "RiskAssessment",
-        "id": answer["prediction_id"],
-        "status": "preliminary",
-        "method": {"text": f"medassets bundle {answer['versions']['bundle']}"},
-        "subject": {"display": "the patient of the request"},
-        "occurrenceDateTime": answer["at"],
-        "prediction": predictions,
-        "note": [{"text": answer["notice"]}],
-    }
+class _Reader:
+    """Files the statements of one patient's resources as observed, excluded or not used."""
 
+    def __init__(
+        self, codes: CodeMap, ontology: Ontology | None, at: datetime, years: float | None, sex: str
+    ) -> None:
+        self._codes, self._ontology, self._at, self._years, self._sex = codes, ontology, at, years, sex
+        self._terms: dict[bool, list[str]] = {True: [], False: []}
+        self._evidence: dict[bool, list[str]] = {True: [], False: []}
+        self._unmapped: Counter[tuple[str, str]] = Counter()
+        self._places: dict[tuple[str, str], str] = {}
+        self.mapped: list[dict[str, str]] = []
 
-def _finding(
-    place: str, resource: Mapping[str, Any], present: bool | None, codes: CodeMap, found: _Findings
-) -> None:
-    """File a coded statement; ``present`` is ``None`` where its value says neither yes nor no."""
-    code = resource.get("code")
-    codings = code.get("coding", []) if isinstance(code, dict) else []
-    term = next((hpo for hpo in (codes.hpo(*pair) for pair in _pairs(codings)) if hpo), None)
-    if term is not None and present is not None:
-        (found.observed if present else found.excluded).append(term)
-        return
-    reason = "the code has no HPO term here" if term is None else "the value says neither yes nor no"
-    shown = next((f"{system}|{value}" for system, value in _pairs(codings)), "no code")
-    found.unmapped.append({"field": f"{place}.code", "code": shown, "reason": reason})
+    def condition(self, place: str, resource: Mapping[str, Any]) -> None:
+        """File a Condition."""
+        verified = codes_of(resource.get("verificationStatus"))
+        against = next((reason for code, reason in _NOT_SAID.items() if code in verified), None)
+        current = not codes_of(resource.get("clinicalStatus")) & _PAST
+        self.file(place, pairs(resource.get("code")), "refuted" not in verified, current, against)
 
-
-def _answer(place: str, item: Mapping[str, Any], codes: CodeMap, found: _Findings) -> None:
-    for answer in item.get("answer", []) if isinstance(item.get("answer"), list) else []:
-        if isinstance(answer, dict) and isinstance(answer.get("valueCoding"), dict):
-            _finding(place, {"code": {"coding": [answer["valueCoding"]]}}, True, codes, found)
-        elif isinstance(answer, dict) and isinstance(answer.get("valueBoolean"), bool):
-            system, _, code = str(item.get("linkId", "")).rpartition("|")
-            _finding(
-                place,
-                {"code": {"coding": [{"system": system, "code": code}]}},
-                answer["valueBoolean"],
-                codes,
-                found,
-            )
+    def observation(self, place: str, resource: Mapping[str, Any]) -> None:
+        """File an Observation and its components."""
+        against, at = _NOT_SAID.get(str(resource.get("status"))), seen_at(resource)
+        current = at is None or self._at - at <= _RECENT
+        parts = list(components(resource))
+        if parts and not any(name.startswith("value") for name in resource):
+            for suffix, part in parts:
+                self._value(place + suffix, part, current, against)
         else:
-            found.unmapped.append({"field": place, "code": "no code", "reason": "the answer is not coded"})
+            self._value(place, resource, current, against)
+
+    def answer(self, place: str, item: Mapping[str, Any]) -> None:
+        """File the answers to a question of a QuestionnaireResponse."""
+        answers = item.get("answer")
+        link = str(item.get("linkId", ""))
+        system, _, code = link.rpartition("|")
+        asked = [(system or EVIDENCE, code)]
+        # A group of questions has no answer of its own.
+        for answer in answers if isinstance(answers, list) else []:
+            if isinstance(answer, dict) and isinstance(answer.get("valueCoding"), dict):
+                self.file(place, pairs({"coding": [answer["valueCoding"]]}), True)
+            elif isinstance(answer, dict) and isinstance(answer.get("valueBoolean"), bool):
+                self.file(place, asked, answer["valueBoolean"])
+            else:
+                self.leave(place, [], "the answer is not coded")
+
+    def file(
+        self, place: str, given: list[Pair], present: bool, current: bool = True, against: str | None = None
+    ) -> None:
+        """File a coded statement.
+
+        Args:
+            place: of the statement in the Bundle.
+            given: its codings; the first that is known counts.
+            present: whether it is stated or denied.
+            current: whether it is so now; what was once does not answer a question about now.
+            against: why it cannot be used, if so.
+        """
+        if against is not None:
+            self.leave(place, given, against)
+            return
+        term = next((hpo for hpo in (self._codes.hpo(*pair) for pair in given) if hpo), None)
+        known = self._phenotype(term)
+        question = next((e for e in map(self._question, given) if e), None)
+        if question is not None and (current or question in _antecedents()):
+            self._evidence[present].append(question)
+        if known is not None:
+            self._terms[present].append(known)
+        elif question is None:
+            reason = "the code has no HPO term here" if term is None else "is no phenotype of the HPO in use"
+            self.leave(place, given, reason)
+            return
+        for used in (known, question):
+            shown = _shown(given)
+            if used is not None and shown.rpartition("|")[2].replace("_", ":") != used.replace("_", ":"):
+                self.mapped.append({"field": place, "given": shown, "used": used, "reason": "crosswalk"})
+
+    def leave(self, place: str, given: list[Pair], reason: str, count: int = 1) -> None:
+        """List a statement that is not used."""
+        key = (_shown(given), reason)
+        self._unmapped[key] += count
+        self._places.setdefault(key, f"{place}.code")
+
+    def findings(self) -> dict[str, Any]:
+        """The fields of the request; what contradicts itself stays with the doctor and is listed."""
+        observed, excluded = self._apart(self._terms)
+        if self._ontology is not None:
+            implied = self._ontology.implied(self._ontology.index[term] for term in observed)
+            for term in [term for term in excluded if self._ontology.index[term] in implied]:
+                excluded.remove(term)
+                self.leave("entry", [("", term)], "is denied, but another finding implies it")
+        present, absent = self._apart(self._evidence)
+        # What a patient is prone to tells conditions apart only beside a complaint.
+        complaint = any(code.partition("_@_")[0] not in _antecedents() for code in present)
+        evidence = {"present": present, "absent": absent} if complaint else {}
+        return {"observed": observed, "excluded": excluded, "evidence": evidence}
+
+    def listed(self) -> list[dict[str, Any]]:
+        """What is not used: one entry for each code and reason."""
+        return [
+            {"field": self._places[key], "code": key[0], "reason": key[1], "count": count}
+            for key, count in self._unmapped.items()
+        ]
+
+    def _value(self, place: str, holder: Mapping[str, Any], current: bool, against: str | None) -> None:
+        """File a value: of a test by its judgement, of a question by its answer, or the finding it names."""
+        given = pairs(holder.get("code"))
+        test = next((test for test in (self._codes.test(*pair) for pair in given) if test), None)
+        if test is not None and against is None:
+            judgement = judged(holder, test, self._years, self._sex)
+            terms = {"low": test.low, "high": test.high}
+            if judgement == "normal":
+                for term in (term for term in terms.values() if term):
+                    self._named(place, given, term, False, current)
+            elif terms.get(judgement):
+                self._named(place, given, str(terms[judgement]), True, current)
+            else:
+                no_term = f"no HPO term for a {judgement} value here"
+                self.leave(place, given, no_term if judgement in terms else judgement)
+            return
+        named = pairs(holder.get("valueCodeableConcept"))
+        if any(self._codes.hpo(*pair) or self._question(pair) for pair in named):
+            self.file(place, named, True, current, against)
+            return
+        stated = said(holder)
+        if stated is None and any(self._codes.hpo(*pair) or self._question(pair) for pair in given):
+            against = against or "the value says neither yes nor no"
+        self.file(place, given, stated is not False, current, against)
+
+    def _named(self, place: str, given: list[Pair], term: str, present: bool, current: bool) -> None:
+        """File the term that a test's value means."""
+        known = self._phenotype(term)
+        if known is None:
+            self.leave(place, given, "is no phenotype of the HPO in use")
+            return
+        self._terms[present].append(known)
+        question = self._codes.evidence_of_term.get(term)
+        if question is not None and (current or question in _antecedents()):
+            self._evidence[present].append(question)
+        reason = "crosswalk, by the value" if present else "crosswalk, the value is normal"
+        self.mapped.append({"field": place, "given": _shown(given), "used": known, "reason": reason})
+
+    def _phenotype(self, term: str | None) -> str | None:
+        """The term as the ontology in use has it, ``None`` where it has none."""
+        if term is None or self._ontology is None:
+            return term
+        used = self._ontology.resolve(term)
+        return used if used and self._ontology.is_phenotype[self._ontology.index[used]] else None
+
+    def _question(self, pair: Pair) -> str | None:
+        if pair[0] == EVIDENCE:
+            return pair[1] if pair[1].partition("_@_")[0] in _questions() else None
+        return self._codes.evidence(*pair)
+
+    def _apart(self, found: dict[bool, list[str]]) -> tuple[list[str], list[str]]:
+        """What is stated and what is denied; of what is both, neither."""
+        yes, no = (list(dict.fromkeys(found[present])) for present in (True, False))
+        bases = {item.partition("_@_")[0]: item for item in yes}
+        both = {item for item in no if item in bases}
+        for item in sorted(both):
+            self.leave("entry", [("", item)], "both stated and refuted")
+        return [i for i in yes if i.partition("_@_")[0] not in both], [i for i in no if i not in both]
+
+
+def _latest(
+    observations: list[tuple[str, Mapping[str, Any]]], reader: _Reader
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Of each code's Observations the latest; how many others there were is listed."""
+    by_code: dict[str, list[tuple[datetime, int]]] = {}
+    for i, (_, resource) in enumerate(observations):
+        at = seen_at(resource) or datetime.max.replace(tzinfo=UTC)
+        # Panels and symptoms may share a code: their values name the finding.
+        key = (
+            f"{_shown(pairs(resource.get('code')))} {sorted(codes_of(resource.get('valueCodeableConcept')))}"
+        )
+        by_code.setdefault(key, []).append((at, i))
+    for found in by_code.values():
+        place, resource = observations[max(found)[1]]
+        yield place, resource
+        if len(found) > 1:
+            reader.leave(
+                place, pairs(resource.get("code")), "an older value: the latest counts", len(found) - 1
+            )
 
 
 def _items(resource: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for item in resource.get("item", []) if isinstance(resource.get("item"), list) else []:
+    items = resource.get("item")
+    for item in items if isinstance(items, list) else []:
         if isinstance(item, dict):
             yield item
             yield from _items(item)
+            answers = item.get("answer")
+            for answer in answers if isinstance(answers, list) else []:
+                if isinstance(answer, dict):
+                    yield from _items(answer)
 
 
-def _said(observation: Mapping[str, Any]) -> bool | None:
-    """Whether an Observation states its code: a true or false, a coded yes or no, or no value."""
-    value = observation.get("valueBoolean")
-    if isinstance(value, bool):
-        return value
-    coded = {
-        code for name in ("valueCodeableConcept", "interpretation") for code in _codes(observation.get(name))
-    }
-    if coded & {"373067005", "260385009", "NEG", "ND", "N", "no"}:
-        return False
-    if coded & {"373066001", "10828004", "52101004", "POS", "DET", "A", "yes"}:
-        return True
-    return None if any(name.startswith("value") for name in observation) or coded else True
+def _shown(given: list[Pair]) -> str:
+    return next((f"{system}|{code}" if system else code for system, code in given), "no code")
 
 
-def _has_code(resource: Mapping[str, Any], name: str, code: str) -> bool:
-    return code in _codes(resource.get(name))
+@cache
+def _questions() -> frozenset[str]:
+    return frozenset(evidence.code for evidence in CommonKnowledge.bundled().evidences)
 
 
-def _codes(concept: Any) -> set[str]:
-    concepts = concept if isinstance(concept, list) else [concept]
-    return {code for c in concepts if isinstance(c, dict) for _, code in _pairs(c.get("coding", []))}
-
-
-def _pairs(codings: Any) -> list[tuple[str, str]]:
-    return [
-        (str(coding.get("system", "")), str(coding.get("code", "")))
-        for coding in (codings if isinstance(codings, list) else [])
-        if isinstance(coding, dict)
-    ]
-
-
-def _age(patient: Mapping[str, Any], bundle: Mapping[str, Any]) -> str | None:
-    """Age at the Bundle's own time, or today, as an ISO 8601 duration."""
-    born = patient.get("birthDate")
-    if born is None:
-        return None
-    try:
-        birth = date.fromisoformat(str(born))
-        at = (
-            datetime.fromisoformat(bundle["timestamp"]).date()
-            if "timestamp" in bundle
-            else datetime.now(UTC).date()
-        )
-    except (ValueError, TypeError):
-        raise RequestError([("Patient.birthDate", "must be a full date, YYYY-MM-DD")]) from None
-    if at < birth:
-        raise RequestError([("Patient.birthDate", "lies after the Bundle's time")])
-    return f"P{(at - birth).days}D"
+@cache
+def _antecedents() -> frozenset[str]:
+    return frozenset(e.code for e in CommonKnowledge.bundled().evidences if e.is_antecedent)

@@ -17,10 +17,26 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 from medassets import __version__
-from medassets.serving.access import KeyRing
+from medassets.serving.access import Gate
 from medassets.serving.answering import Desk
-from medassets.serving.answers import Annotation, Answer
-from medassets.serving.http_clinical import add_clinical_routes
+from medassets.serving.answers import (
+    Annotation,
+    Answer,
+    FoundTerms,
+    Kept,
+    KeptFeedback,
+    ModelCard,
+    ProvDocument,
+    Questions,
+)
+from medassets.serving.http_clinical import (
+    AnswerAs,
+    add_clinical_routes,
+    answered,
+    fhir_response,
+    form_of,
+    formed,
+)
 from medassets.serving.http_parts import JSON, Door, body, handle_errors, openapi, problems, takes, too_many
 from medassets.serving.limits import Limiter, LimitMiddleware
 from medassets.serving.measures import CONTENT_TYPE, MeasuredMiddleware, Measures
@@ -30,10 +46,11 @@ from medassets.serving.requests import DiagnosisRequest, Feedback, TextRequest, 
 
 def create_app(
     desk: Callable[[], Desk],
-    ring: KeyRing | None = None,
+    ring: Gate | None = None,
     *,
     rate_limit: int = 0,
     cors_origins: Sequence[str] = (),
+    page_url: str = "",
 ) -> FastAPI:
     """The application.
 
@@ -42,6 +59,7 @@ def create_app(
         ring: keys that callers need; ``None`` lets everyone in, for development.
         rate_limit: requests a minute that each caller may make; 0 for any number.
         cors_origins: sites whose pages may call (CDS Hooks clients in a browser).
+        page_url: address of the clinicians' page, where cards link to.
     """
     app = FastAPI(
         title="medassets diagnosis",
@@ -63,26 +81,28 @@ def create_app(
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
-    door = Door(desk, ring, measures)
+    door = Door(desk, ring, measures, page_url)
     Asker = Annotated[str, Depends(door.require("ask"))]
     Reader = Annotated[str, Depends(door.require("look up"))]
     Reporter = Annotated[str, Depends(door.require("give feedback"))]
+    Browser = Annotated[str, Depends(door.require("browse"))]
 
-    async def diagnose(request: Request, actor: Asker) -> Response:
+    async def diagnose(request: Request, actor: Asker, answer_as: AnswerAs = None) -> Response:
         """Ranked common and rare differentials with reasons, versions and a prediction id."""
-        return JSON(await door.answer(parse_request(await body(request)), actor))
+        return formed(request, await door.answer(parse_request(await body(request)), actor), answer_as)
 
     for path in ("/diagnose", "/v1/diagnose"):
         app.post(
             path,
-            response_model=Answer,
-            responses=problems(400, 401, 403, 413, 503),
+            response_model=None,
+            responses=answered(Answer) | problems(400, 401, 403, 413, 503),
             openapi_extra=takes(DiagnosisRequest),
             operation_id=path.strip("/").replace("/", "_"),
         )(diagnose)
 
     @app.post(
         "/v1/next-questions",
+        response_model=Questions,
         responses=problems(400, 401, 403, 413, 503),
         openapi_extra=takes(DiagnosisRequest),
     )
@@ -107,6 +127,7 @@ def create_app(
     @app.post(
         "/v1/feedback",
         status_code=201,
+        response_model=KeptFeedback,
         responses=problems(400, 401, 403, 404, 413, 503),
         openapi_extra=takes(Feedback),
     )
@@ -115,24 +136,35 @@ def create_app(
         given = parse_body(Feedback, await body(request))
         return JSON(await run_in_threadpool(desk().feedback, given, actor=actor), status_code=201)
 
-    @app.get("/v1/predictions/{prediction_id}", responses=problems(401, 403, 404, 503))
-    def prediction(prediction_id: str, _: Reader) -> Response:
-        """An answer as it was given, with what was asked."""
+    @app.get(
+        "/v1/predictions/{prediction_id}",
+        response_model=None,
+        responses=answered(Kept) | problems(400, 401, 403, 404, 503),
+    )
+    def prediction(request: Request, prediction_id: str, _: Reader, answer_as: AnswerAs = None) -> Response:
+        """An answer as it was given, with what was asked; on request as FHIR."""
         record = desk().prediction(prediction_id)
+        if form := form_of(request, answer_as):
+            return fhir_response(record.answer, form)
         return JSON({"request": record.request, "answer": record.answer})
 
-    @app.get("/v1/lineage/{prediction_id}", responses=problems(401, 403, 404, 503))
+    @app.get(
+        "/v1/lineage/{prediction_id}",
+        response_model=ProvDocument,
+        responses=problems(401, 403, 404, 503),
+    )
     def lineage(prediction_id: str, _: Reader) -> Response:
         """The chain from an answer to the sums of the source files, as W3C PROV-JSON."""
         return JSON(prov_json(desk().lineage(prediction_id)))
 
-    @app.get("/v1/model-card", responses=problems(503))
-    def model_card() -> Response:
+    @app.get("/v1/model-card", response_model=ModelCard, responses=problems(401, 403, 503))
+    def model_card(_: Browser) -> Response:
         """What the models are, what they learned from and how they were measured."""
         return JSON(desk().model_card)
 
-    @app.get("/v1/terms", responses=problems(400, 503))
+    @app.get("/v1/terms", response_model=FoundTerms, responses=problems(400, 401, 403, 503))
     def terms(
+        _: Browser,
         q: Annotated[
             str, Query(min_length=1, max_length=200, description="beginning or misspelling of a name")
         ],

@@ -5,7 +5,7 @@ routes.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,16 +18,17 @@ from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from medassets.serving.access import AccessError, KeyRing, Right
+from medassets.serving.access import AccessError, Gate, Right
 from medassets.serving.answering import Desk
 from medassets.serving.bundle import BundleError
+from medassets.serving.cds import CardFeedbacks, HookRequest, PreconditionError
 from medassets.serving.measures import Measures
 from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.store import NoPredictionError, StoreError
 
 MAX_BODY = 1 << 20
 PROBLEM = "application/problem+json"
-_BODIES = (DiagnosisRequest, Feedback, TextRequest)
+_BODIES = (DiagnosisRequest, Feedback, TextRequest, HookRequest, CardFeedbacks)
 _REF = "#/components/schemas/{model}"
 _BEARER = HTTPBearer(auto_error=False, description="an API key of `medassets keys add`")
 _TITLES = {
@@ -35,6 +36,8 @@ _TITLES = {
     401: "Who asks is not known",
     403: "Not allowed",
     404: "Not found",
+    405: "No such method here",
+    412: "What is needed was not sent along",
     413: "The body is too large",
     429: "Too many requests",
     503: "Not available",
@@ -77,11 +80,19 @@ class Door:
         desk: gives the present desk; raises ``BundleError`` while there is none.
         ring: keys that callers need; ``None`` lets everyone in, for development.
         measures: metrics of this process.
+        page_url: address of the clinicians' page, for links of cards.
     """
 
     desk: Callable[[], Desk]
-    ring: KeyRing | None
+    ring: Gate | None
     measures: Measures
+    page_url: str = ""
+
+    def page(self, prediction_id: str, base: str) -> str:
+        """Address of an answer's page, or of the answer itself where the site has named no page."""
+        if self.page_url:
+            return f"{self.page_url.rstrip('/')}/?prediction={prediction_id}"
+        return f"{base}/v1/predictions/{prediction_id}"
 
     def require(self, right: Right) -> Callable[..., str]:
         """A dependency that gives the caller's name, or refuses."""
@@ -110,7 +121,12 @@ async def body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def problem(status: int, errors: list[tuple[str, str]], title: str | None = None) -> Response:
+def problem(
+    status: int,
+    errors: list[tuple[str, str]],
+    title: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
     """RFC 9457 problem details with the field of each error."""
     content = {
         "type": "about:blank",
@@ -119,7 +135,7 @@ def problem(status: int, errors: list[tuple[str, str]], title: str | None = None
         "detail": "; ".join(f"{field}: {message}" for field, message in errors),
         "errors": [{"field": field, "message": message} for field, message in errors],
     }
-    return JSONResponse(content, status_code=status, media_type=PROBLEM)
+    return JSONResponse(content, status_code=status, media_type=PROBLEM, headers=headers)
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -129,13 +145,15 @@ def handle_errors(app: FastAPI) -> None:
     async def refused(_: Request, error: RequestError) -> Response:
         return problem(400, error.problems)
 
+    @app.exception_handler(PreconditionError)
+    async def not_prefetched(_: Request, error: PreconditionError) -> Response:
+        return problem(412, error.problems)
+
     @app.exception_handler(AccessError)
     async def denied(_: Request, error: AccessError) -> Response:
         if error.known:
             return problem(403, [("authorization", str(error))])
-        response = problem(401, [("authorization", str(error))])
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        return problem(401, [("authorization", str(error))], headers={"WWW-Authenticate": "Bearer"})
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
@@ -157,7 +175,8 @@ def handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, [("request", str(error.detail))])
+        # With its headers: 405 names the methods that are allowed.
+        return problem(error.status_code, [("request", str(error.detail))], headers=error.headers)
 
 
 def takes(model: type[Any]) -> dict[str, Any]:
@@ -176,9 +195,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def too_many(seconds: int) -> Response:
     """Refuse for some seconds."""
-    response = problem(429, [("request", f"too many requests: wait {seconds} s")])
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    errors = [("request", f"too many requests: wait {seconds} s")]
+    return problem(429, errors, headers={"Retry-After": str(seconds)})
 
 
 def openapi(app: FastAPI) -> dict[str, Any]:

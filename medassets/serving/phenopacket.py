@@ -12,6 +12,29 @@ from typing import Any
 from medassets.serving.requests import DiagnosisRequest, RequestError, parse_request
 
 _SEXES = {"MALE": "M", "FEMALE": "F"}
+PACKET_SCHEMA = {
+    "type": "object",
+    "description": "GA4GH phenopacket v2",
+    "properties": {
+        "id": {"type": "string"},
+        "subject": {"type": "object", "properties": {"id": {"type": "string"}, "sex": {"type": "string"}}},
+        "phenotypicFeatures": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["type"],
+                "properties": {
+                    "type": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {"id": {"type": "string"}, "label": {"type": "string"}},
+                    },
+                    "excluded": {"type": "boolean"},
+                },
+            },
+        },
+    },
+}
 
 
 def is_phenopacket(content: Mapping[str, Any]) -> bool:
