@@ -259,7 +259,7 @@ class Settings(BaseSettings):
         [], description='web origins whose pages may call the API, as JSON: ["https://ehr.example.org"]; none'
     )
     page_url: str = Field(
-        "", description="address of the clinicians' page, where cards of CDS Hooks lead; default: the API itself"
+        "", description="address of the clinicians' page, where CDS Hooks cards lead; default: the API itself"
     )
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     port_shift: NonNegativeInt = Field(
