@@ -99,7 +99,7 @@ def added(
     rows = figures("all scores", "all", _ranks(episodes, config, seed), episodes)
     for method, values in scores.items():
         listed = np.take_along_axis(values, np.maximum(episodes.candidates, 0), axis=1)
-        listed = np.where(episodes.candidates >= 0, listed, values.min()).astype(np.float32)
+        listed = np.where(episodes.candidates >= 0, listed, values.min()).astype(np.float16)
         rows += figures(method, "alone", list_ranks(listed, episodes), episodes)
         gap = listed - listed.max(axis=1, keepdims=True)
         wider = np.concatenate([episodes.features, listed[:, :, None], gap[:, :, None]], axis=2)

@@ -43,7 +43,7 @@ class HeldOutLogits:
     def of(cls, episodes: Episodes, logits: np.ndarray) -> HeldOutLogits:
         """Take what is needed from the episodes."""
         description = [
-            case_description(f[: max(int((c >= 0).sum()), 1)], FEATURES)
+            case_description(f[: max(int((c >= 0).sum()), 1)].astype(np.float32), FEATURES)
             for f, c in zip(episodes.features, episodes.candidates, strict=True)
         ]
         return cls(

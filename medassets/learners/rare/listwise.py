@@ -118,7 +118,7 @@ def _standardization(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of the features over listed candidates of a sample of episodes."""
     sample = rng.choice(usable, size=min(len(usable), 1000), replace=False)
-    rows = episodes.features[sample][episodes.candidates[sample] >= 0]
+    rows = episodes.features[sample][episodes.candidates[sample] >= 0].astype(np.float32)
     return rows.mean(axis=0).astype(np.float32), (rows.std(axis=0) + 1e-3).astype(np.float32)
 
 
@@ -132,7 +132,7 @@ def _draw(
     drawn = np.concatenate([target[:, None], drawn[:, :negatives]], axis=1)
     hidden = (drawn == target[:, None]) | (drawn >= n_listed[:, None])
     hidden[:, 0] = False
-    return np.take_along_axis(episodes.features[chosen], drawn[:, :, None], axis=1), hidden
+    return episodes.features[chosen[:, None], drawn].astype(np.float32), hidden
 
 
 def _module(n_features: int, config: ListwiseConfig) -> Any:

@@ -25,18 +25,23 @@ from medassets.learners.rare.calibration import HeldOutLogits, fit_calibration
 from medassets.learners.rare.listwise import ListwiseConfig, merge, train_network
 from medassets.learners.rare.ranker_episodes import Episodes, Protocol, make_episodes
 
+#: Episodes whose features are widened to float32 at once.
+_TOGETHER = 64
+
 
 @dataclass(frozen=True)
 class RankerConfig:
     """Settings of the ranker; ``profile`` says in every report which of the two was run.
 
     Attributes:
-        profile: ``full``, or ``quick`` for CI and first runs (fewer folds and epochs, a smaller network).
+        profile: ``full``, or ``quick`` for CI and first runs (fewer folds, and fewer cases of a publication).
         protocols: heads to learn. ``clean`` answers users; ``published`` is only for figures as other
             papers give them.
         n_folds: folds of publication groups. More folds leave the memory of an episode nearer to the served
             one, so that as few diseases lack a known case as will when it answers.
         repeats: assignments of groups to folds; the networks of all are one ensemble.
+        per_group: most cases of one publication group that become episodes, all when None; such cases are
+            much alike.
         listwise: settings of each network.
         seed: of folds and networks.
     """
@@ -47,12 +52,12 @@ class RankerConfig:
     repeats: int = 1
     listwise: ListwiseConfig = field(default_factory=ListwiseConfig)
     seed: int = 0
+    per_group: int | None = None
 
     @classmethod
     def quick(cls, seed: int = 0) -> RankerConfig:
         """Settings that finish in under three minutes on two cores."""
-        listwise = ListwiseConfig(hidden=32, epochs=2, negatives=80, dropout=0.1)
-        return cls("quick", n_folds=3, listwise=listwise, seed=seed)
+        return cls("quick", n_folds=3, seed=seed, per_group=8)
 
     @classmethod
     def full(cls, seed: int = 0) -> RankerConfig:
@@ -117,7 +122,10 @@ class RareRanker:
         held_out: HeldOutLogits | None = None
         ranks = []
         for seed in range(self.config.seed, self.config.seed + self.config.repeats):
-            episodes = make_episodes(knowledge, cases, protocol, n_folds=self.config.n_folds, seed=seed)
+            episodes = make_episodes(
+                knowledge, cases, protocol,
+                n_folds=self.config.n_folds, seed=seed, per_group=self.config.per_group,
+            )  # fmt: skip
             learned, logits = learn_networks(episodes, self.config.listwise, seed)
             networks += learned
             found = HeldOutLogits.of(episodes, logits)
@@ -195,7 +203,11 @@ def learn_networks(
 def list_logits(network: RankNetwork, episodes: Episodes) -> np.ndarray:
     """Return float32 (n, K): the network's logits of all places on the lists."""
     n, k, f = episodes.features.shape
-    return network.logits(episodes.features.reshape(n * k, f)).reshape(n, k)
+    logits = np.empty((n, k), np.float32)
+    for start in range(0, n, _TOGETHER):
+        rows = episodes.features[start : start + _TOGETHER].reshape(-1, f).astype(np.float32)
+        logits[start : start + _TOGETHER] = network.logits(rows).reshape(-1, k)
+    return logits
 
 
 def list_ranks(scores: np.ndarray, episodes: Episodes) -> np.ndarray:

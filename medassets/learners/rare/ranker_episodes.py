@@ -9,7 +9,7 @@ meta-learning are ``episodes``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,10 +18,12 @@ import numpy as np
 from medassets.cohorts.splits import group_folds, publication_groups
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
-from medassets.features.rare_evidence import FEATURES, LIST_WITH, LIST_WITHOUT, CandidateList, Evidence
+from medassets.features.rare_evidence import FEATURES, LIST_WITH, LIST_WITHOUT, Evidence
 from medassets.features.rare_memory import CaseMemory
 
 Protocol = Literal["clean", "published"]
+#: Largest feature of an episode: what float16 holds.
+_LARGEST = 60_000.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +34,10 @@ class Episodes:
         case: (n,) position of the case in the set that the episodes were made of.
         fold: (n,) fold that the case was held out with.
         candidates: (n, K) columns, listed ones first, then -1.
-        features: (n, K, F) float32, 0 where nothing is listed.
+        features: (n, K, F) float16, 0 where nothing is listed; half the memory, and finer than what the
+            networks can tell apart.
         target: (n,) place of the true disease on the list, -1 where it is not listed.
-        weight: (n,) one over the square root of the number of cases in the publication group.
+        weight: (n,) such that a publication group counts with the square root of its number of cases.
         shots: (n,) known cases of the true disease in the fold's memory.
         annotated: (n,) whether the true disease has annotation rows in the fold's knowledge.
     """
@@ -69,7 +72,13 @@ def held_out_knowledge(knowledge: RareKnowledge, held_out: CaseSet, protocol: Pr
 
 
 def make_episodes(
-    knowledge: RareKnowledge, cases: CaseSet, protocol: Protocol, *, n_folds: int, seed: int
+    knowledge: RareKnowledge,
+    cases: CaseSet,
+    protocol: Protocol,
+    *,
+    n_folds: int,
+    seed: int,
+    per_group: int | None = None,
 ) -> Episodes:
     """Hold out one fold of publication groups after the other.
 
@@ -78,39 +87,44 @@ def make_episodes(
         cases: known cases with diagnosis.
         protocol: whether the annotations of the held-out publications are left out as well.
         n_folds: number of folds.
-        seed: of the assignment of groups to folds.
+        seed: of the assignment of groups to folds, and of the cases that stand for their group.
+        per_group: most cases of one publication group that become episodes, all when None. All are held out.
     """
     groups = publication_groups(cases.case_ids, cases.pmids)
     folds = group_folds(groups, n_folds, seed)
     size = Counter(groups)
+    shown = _shown(groups, per_group or len(groups), np.random.default_rng(seed))
     labels = knowledge.labels(cases)
-    parts = []
-    for fold in range(n_folds):
-        held = np.flatnonzero(folds == fold)
-        known = held_out_knowledge(knowledge, cases[held], protocol)
-        memory = CaseMemory.fit(known, cases[folds != fold])
-        evidence = Evidence(memory, knowledge.ontology)
-        candidates, features = stack_lists(evidence.lists(cases[held]), len(held))
-        truth = labels[held]
-        hit = candidates == truth[:, None]
-        parts.append(
-            Episodes(
-                held, np.full(len(held), fold), candidates, features,
-                np.where(hit.any(axis=1) & (truth >= 0), hit.argmax(axis=1), -1),
-                np.array([size[groups[i]] ** -0.5 for i in held]),
-                np.where(truth >= 0, memory.shots[truth], 0),
-                (truth >= 0) & known.has_annotation[truth],
-            )
-        )  # fmt: skip
-    return Episodes(*(np.concatenate([getattr(p, n) for p in parts]) for n in Episodes.__dataclass_fields__))
-
-
-def stack_lists(lists: Iterator[CandidateList], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return candidates (n, K) padded with -1 and features (n, K, F) padded with 0."""
+    order = np.concatenate([np.flatnonzero((folds == fold) & shown) for fold in range(n_folds)])
+    taken = Counter(groups[i] for i in order)
     width = LIST_WITH + LIST_WITHOUT
-    candidates = np.full((n, width), -1, np.int32)
-    features = np.zeros((n, width, len(FEATURES)), np.float32)
-    for i, one in enumerate(lists):
-        candidates[i, : len(one.candidates)] = one.candidates
-        features[i, : len(one.candidates)] = one.features
-    return candidates, features
+    candidates = np.full((len(order), width), -1, np.int32)
+    features = np.zeros((len(order), width, len(FEATURES)), np.float16)
+    shots, annotated = np.zeros(len(order), np.int64), np.zeros(len(order), bool)
+    truth = labels[order]
+    for fold in range(n_folds):
+        held = folds == fold
+        rows = np.flatnonzero(held[order])
+        known = held_out_knowledge(knowledge, cases[held], protocol)
+        memory = CaseMemory.fit(known, cases[~held])
+        evidence = Evidence(memory, knowledge.ontology)
+        for row, one in zip(rows, evidence.lists(cases[order[rows]]), strict=True):
+            candidates[row, : len(one.candidates)] = one.candidates
+            features[row, : len(one.candidates)] = np.clip(one.features, -_LARGEST, _LARGEST)
+        shots[rows] = np.where(truth[rows] >= 0, memory.shots[truth[rows]], 0)
+        annotated[rows] = (truth[rows] >= 0) & known.has_annotation[truth[rows]]
+    hit = candidates == truth[:, None]
+    return Episodes(
+        order, folds[order], candidates, features,
+        np.where(hit.any(axis=1) & (truth >= 0), hit.argmax(axis=1), -1),
+        np.array([size[groups[i]] ** 0.5 / taken[groups[i]] for i in order]), shots, annotated,
+    )  # fmt: skip
+
+
+def _shown(groups: Sequence[str], most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return bool (n_cases,): at most so many cases of each group, drawn at random."""
+    shown, seen = np.zeros(len(groups), bool), Counter[str]()
+    for i in rng.permutation(len(groups)):
+        shown[i] = seen[groups[i]] < most
+        seen[groups[i]] += 1
+    return shown

@@ -70,6 +70,20 @@ def test_episodes_hold_whole_publications_out():
     assert (episodes.candidates[np.flatnonzero(listed), episodes.target[listed]] == truth[listed]).all()
 
 
+def test_few_cases_stand_for_a_large_publication_and_all_of_it_is_held_out():
+    everything = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0)
+    few = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, per_group=1)
+    groups = np.array(publication_groups(CASES.case_ids, CASES.pmids))
+    assert sorted(groups[few.case]) == sorted(set(groups))
+    place = {case: i for i, case in enumerate(everything.case)}
+    same = [place[case] for case in few.case]
+    np.testing.assert_array_equal(few.features, everything.features[same])
+    np.testing.assert_array_equal(few.shots, everything.shots[same])
+    for group in set(groups):
+        total = everything.weight[groups[everything.case] == group].sum()
+        assert few.weight[groups[few.case] == group].sum() == pytest.approx(total)
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path, ranker):
     ranker.save(tmp_path / "a")
     RareRanker(SMALL).fit(KNOWLEDGE, CASES).save(tmp_path / "b")
