@@ -32,7 +32,8 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     "service": frozenset({"ask", "give feedback", "browse"}),
     "auditor": frozenset({"look up", "audit", "browse"}),
 }
-_PREFIX = "mak"
+#: How each API key begins.
+KEY_PREFIX = "mak"
 
 
 class Gate(Protocol):
@@ -110,7 +111,7 @@ class KeyRing:
         key = Key(key_id, name, role, _digest(secret), now(), scopes=given)
         with self._changing() as keys:
             keys[key_id] = key
-        return key, f"{_PREFIX}_{key_id}_{secret}"
+        return key, f"{KEY_PREFIX}_{key_id}_{secret}"
 
     def revoke(self, key_id: str) -> Key:
         """End a key.
@@ -163,7 +164,7 @@ class KeyRing:
         key = self._read().get(key_id)
         # Compared also where there is no such key: the answer takes the same time.
         same = hmac.compare_digest(_digest(secret), key.digest if key else _digest(""))
-        return None if prefix != _PREFIX or key is None or not same or key.revoked else key
+        return None if prefix != KEY_PREFIX or key is None or not same or key.revoked else key
 
     def _read(self) -> dict[str, Key]:
         try:

@@ -26,8 +26,8 @@ NAME = "diagnosis"
 CODE = ("settings.py", "__init__.py", "knowledge", "ingest", "cohorts", "features", "serving")
 #: Distributions that the service imports. What they need in turn is resolved at installation.
 REQUIREMENTS = (
-    "bentoml", "cryptography", "fastapi", "numpy", "onnxruntime", "prometheus-client", "pyarrow", "pydantic",
-    "pydantic-settings", "scipy",
+    "bentoml", "cryptography", "fastapi", "httpx", "numpy", "onnxruntime", "prometheus-client", "psycopg",
+    "psycopg-binary", "pyarrow", "pydantic", "pydantic-settings", "pyjwt", "redis", "scipy",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from medassets.serving.answering import Desk
 from medassets.serving.bundle import BundleError
 from medassets.serving.cds import CardFeedbacks, HookRequest, PreconditionError
 from medassets.serving.measures import Measures
+from medassets.serving.oidc import ProviderError
 from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.store import NoPredictionError, StoreError
 
@@ -62,10 +63,9 @@ _PROBLEM_SCHEMA = {
 }
 
 
-class JSON(Response):
+class JSON(JSONResponse):
     """JSON without NaN, and without a second walk through the content."""
 
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Encode."""
@@ -154,6 +154,10 @@ def handle_errors(app: FastAPI) -> None:
         if error.known:
             return problem(403, [("authorization", str(error))])
         return problem(401, [("authorization", str(error))], headers={"WWW-Authenticate": "Bearer"})
+
+    @app.exception_handler(ProviderError)
+    async def not_checked(_: Request, error: ProviderError) -> Response:
+        return problem(503, [("authorization", str(error))])
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> Response:
