@@ -35,28 +35,14 @@ class BoostingModel:
         cls, patients: CommonPatients, inputs: ModelInputs, n_conditions: int, config: CommonConfig, **_: Any
     ) -> BoostingModel:
         """Fit on rows of a symptom matrix (unknown answers as -1, a value of their own)."""
-        import xgboost
+        return cls(_boost(patients, inputs, n_conditions, config, config.boosting.rounds), inputs)
 
-        settings = config.boosting
-        data = xgboost.DMatrix(
-            inputs.transform(patients.matrix), label=patients.labels, nthread=config.threads
-        )
-        params = {
-            "objective": "multi:softprob",
-            "num_class": n_conditions,
-            "tree_method": "hist",
-            # Answers have three values and degrees eleven: few bins are exact but for age.
-            "max_bin": 32,
-            "max_depth": settings.depth,
-            "eta": settings.learning_rate,
-            "subsample": settings.subsample,
-            "colsample_bytree": settings.columns,
-            "min_child_weight": settings.min_child_weight,
-            "lambda": settings.l2,
-            "seed": config.seed,
-            "nthread": config.threads,
-        }
-        return cls(xgboost.train(params, data, settings.rounds), inputs)
+    def continued(
+        self, patients: CommonPatients, n_conditions: int, config: CommonConfig, *, rounds: int
+    ) -> BoostingModel:
+        """A booster with further rounds on other rows; this one stays as it is."""
+        more = _boost(patients, self.inputs, n_conditions, config, rounds, self.booster)
+        return BoostingModel(more, self.inputs)
 
     def log_proba(self, matrix: np.ndarray) -> np.ndarray:
         """(n, n_conditions) float64 log-probabilities of rows of a symptom matrix."""
@@ -94,3 +80,34 @@ class BoostingModel:
         """One line for a report."""
         params = json.loads(self.booster.save_config())["learner"]["gradient_booster"]["gbtree_model_param"]
         return f"{params['num_trees']} trees over {len(self.inputs)} columns"
+
+
+def _boost(
+    patients: CommonPatients,
+    inputs: ModelInputs,
+    n_conditions: int,
+    config: CommonConfig,
+    rounds: int,
+    start: xgboost.Booster | None = None,
+) -> xgboost.Booster:
+    """Boost some rounds, from nothing or on top of a booster."""
+    import xgboost
+
+    settings = config.boosting
+    data = xgboost.DMatrix(inputs.transform(patients.matrix), label=patients.labels, nthread=config.threads)
+    params = {
+        "objective": "multi:softprob",
+        "num_class": n_conditions,
+        "tree_method": "hist",
+        # Answers have three values and degrees eleven: few bins are exact but for age.
+        "max_bin": 32,
+        "max_depth": settings.depth,
+        "eta": settings.learning_rate,
+        "subsample": settings.subsample,
+        "colsample_bytree": settings.columns,
+        "min_child_weight": settings.min_child_weight,
+        "lambda": settings.l2,
+        "seed": config.seed,
+        "nthread": config.threads,
+    }
+    return xgboost.train(params, data, rounds, xgb_model=start)

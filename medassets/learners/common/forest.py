@@ -55,6 +55,27 @@ class ForestModel:
         )
         return cls(forest, inputs, n_conditions)
 
+    def continued(
+        self, patients: CommonPatients, n_conditions: int, config: CommonConfig, *, trees: int
+    ) -> ForestModel:
+        """A forest of these trees and further ones grown on other rows; this one stays as it is.
+
+        Raises:
+            ValueError: the rows lack a condition that the forest knows, or bring one that it does not.
+        """
+        if not np.array_equal(np.unique(patients.labels), self.forest.classes_):
+            raise ValueError("a forest can only grow on rows of the conditions that it was grown on")
+        grown = ForestModel.fit(
+            patients,
+            self.inputs,
+            n_conditions,
+            config.model_copy(update={"forest": config.forest.model_copy(update={"trees": trees})}),
+        )
+        together = grown.forest
+        together.estimators_ = [*self.forest.estimators_, *together.estimators_]
+        together.n_estimators = len(together.estimators_)
+        return grown
+
     def log_proba(self, matrix: np.ndarray) -> np.ndarray:
         """(n, n_conditions) float64 log-probabilities; conditions never seen in training have the floor."""
         return np.log(np.maximum(self.predict_proba(matrix), 1e-12))

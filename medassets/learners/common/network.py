@@ -90,32 +90,27 @@ class NetworkModel:
             start: naive Bayes tables for the wide part; None starts at zero.
         """
         import torch
-        from torch import nn
 
         settings = config.network
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         module = build_module(inputs, n_conditions, settings)
         _initialise(module, inputs, n_conditions, start)
-        X = torch.from_numpy(inputs.transform(patients.matrix))
-        y = torch.from_numpy(patients.labels)
-        batches = max(1, -(-len(y) // settings.batch))
-        optimiser = torch.optim.AdamW(
-            module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, settings.learning_rate, total_steps=batches * settings.epochs
-        )
-        module.train()
-        for _epoch in range(settings.epochs):
-            for rows in torch.randperm(len(y)).split(settings.batch):
-                optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(module(X[rows]), y[rows], label_smoothing=0.01)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-        module.eval()
+        _learn(module, inputs, patients, settings, settings.epochs, settings.learning_rate)
         return cls(module, inputs, n_conditions, settings)
+
+    def continued(
+        self, patients: CommonPatients, config: CommonConfig, *, epochs: int, learning_rate: float
+    ) -> NetworkModel:
+        """A network that starts from this one's weights and learns on from other rows; this one stays."""
+        import torch
+
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads)
+        module = build_module(self.inputs, self.n_conditions, self.config)
+        module.load_state_dict(self.module.state_dict())
+        _learn(module, self.inputs, patients, self.config, epochs, learning_rate)
+        return NetworkModel(module, self.inputs, self.n_conditions, self.config)
 
     def log_proba(self, matrix: np.ndarray) -> np.ndarray:
         """(n, n_conditions) float64 log-probabilities of rows of a symptom matrix."""
@@ -157,6 +152,34 @@ class NetworkModel:
         module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         module.eval()
         return cls(module, inputs, n_conditions, config)
+
+
+def _learn(
+    module: Any,
+    inputs: ModelInputs,
+    patients: CommonPatients,
+    settings: NetworkConfig,
+    epochs: int,
+    learning_rate: float,
+) -> None:
+    """Let a module learn in place, with AdamW under a one-cycle schedule."""
+    import torch
+    from torch import nn
+
+    X = torch.from_numpy(inputs.transform(patients.matrix))
+    y = torch.from_numpy(patients.labels)
+    batches = max(1, -(-len(y) // settings.batch))
+    optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=settings.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=batches * epochs)
+    module.train()
+    for _epoch in range(epochs):
+        for rows in torch.randperm(len(y)).split(settings.batch):
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(module(X[rows]), y[rows], label_smoothing=0.01)
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    module.eval()
 
 
 def _initialise(module: Any, inputs: ModelInputs, n_conditions: int, start: AdditiveScores | None) -> None:
