@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev api ui test test-browser test-servers test-fast lint clean
+.PHONY: help install run up down validate-deployment dev api ui test test-browser test-servers test-fast lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "medassets needs Python 3.11; this is " + sys.version.split()[0] + ". Set PYTHON=/path/to/python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[platform,cluster,dev]'
+	$(BIN)/python -m pip install --quiet --progress-bar on -c constraints.txt -e '.[platform,cluster,native,dev]'
 	@touch $@
 
 run: install ## materialize the graph, build the bento, ask it for one example case
@@ -33,6 +33,16 @@ api: install ## the API alone, over the latest bundle
 
 ui: install ## the clinicians' page, over a running API
 	$(BIN)/medassets ui
+
+PROFILE ?= small
+up: install ## the whole stack on loopback without containers (PROFILE=small or full); it restarts itself
+	$(BIN)/medassets up --profile $(PROFILE)
+
+down: install ## stop what `make up` started
+	$(BIN)/medassets down
+
+validate-deployment: install ## lint and render everything under deployment/ with the tools at hand; says which are not
+	$(BIN)/python deployment/validate.py
 
 test: install ## every test that needs nothing but this environment
 	$(BIN)/python -m pytest -m 'not browser and not servers'

@@ -1,6 +1,6 @@
 """Runs whose process is gone are noticed: after a power cut, a crash, or a code server that was killed.
 
-What belongs here: asking whether a run's process lives. What does not: what follows; Dagster's monitoring marks
+What belongs here: asking whether a run's process lives. What does not: what follows. Dagster's monitoring marks
 such a run as failed, and its retries start it once more.
 
 Dagster's own launcher starts runs in the code server and cannot say later whether one still lives, so that a
