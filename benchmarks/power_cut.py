@@ -92,9 +92,8 @@ def main() -> None:
         caller.over.set()
         caller.join(20)
     given = [one for caller in callers for one in caller.given]
-    print(
-        f"cut: {killed} processes killed, the run was {before}, {sum(c.cut_off for c in callers)} requests cut off"
-    )
+    cut_off = sum(caller.cut_off for caller in callers)
+    print(f"cut: {killed} processes killed, the run was {before}, {cut_off} requests cut off")
 
     began = time.monotonic()
     print(f"first answer after the cut: {first_answer(api):.1f} s")

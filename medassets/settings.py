@@ -268,6 +268,7 @@ class Settings(BaseSettings):
     executor: Executor = Field(
         "in_process", description="how runs of the Dagster UI and daemon execute steps"
     )
+    gpu_pool: bool = Field(False, description="the cluster has GPU nodes, labelled and tainted medassets/gpu")
     threads: PositiveInt = Field(2, description="threads that training may use")
 
     @model_validator(mode="after")

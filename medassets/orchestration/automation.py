@@ -81,12 +81,12 @@ def freshness_of(layer: str) -> dg.FreshnessPolicy:
     return FRESHNESS.get(layer, DEFAULT_FRESHNESS)
 
 
-def executor_of(settings: Settings) -> dg.ExecutorDefinition:
+def executor_of(settings: Settings, pods: Mapping[str, Any] | None = None) -> dg.ExecutorDefinition:
     """Give what executes the steps of a run.
 
     In process a step starts at once and all share one process; several processes cost about three seconds a
-    step and pay where steps are long and many; ``k8s`` gives each step a pod (of the image in
-    ``dagster.yaml``).
+    step and pay where steps are long and many; ``k8s`` gives each step a pod of its own size (``compute``;
+    the image is that of the code location).
     """
     if settings.executor == "multiprocess":
         forkserver = {"forkserver": {"preload_modules": ["medassets.definitions"]}}
@@ -96,7 +96,7 @@ def executor_of(settings: Settings) -> dg.ExecutorDefinition:
     if settings.executor == "k8s":
         from dagster_k8s import k8s_job_executor
 
-        return k8s_job_executor
+        return k8s_job_executor.configured({"per_step_k8s_config": dict(pods or {})}, name="k8s")
     return dg.in_process_executor
 
 

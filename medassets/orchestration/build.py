@@ -18,6 +18,7 @@ import dagster as dg
 
 from medassets.orchestration import automation
 from medassets.orchestration.automation import WHOLE_GRAPH
+from medassets.orchestration.compute import COMPUTE_TAG, compute_of, pods_of
 from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
 from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
 from medassets.orchestration.tracking import MlflowTracking
@@ -76,14 +77,15 @@ def build_definitions(
         check for module in loaded for check in getattr(module, "CHECKS", ())
     ]
     keys = [spec.key for asset in assets for spec in asset.specs if spec.partitions_def is None]
+    executor = automation.executor_of(settings, pods_of(assets, settings.gpu_pool))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=automation.jobs(keys, automation.executor_of(settings)),
+        jobs=automation.jobs(keys, executor),
         schedules=automation.schedules(),
         sensors=automation.sensors(),
         resources={**resources_for(settings), **(resources or {})},
-        executor=automation.executor_of(settings),
+        executor=executor,
     )
 
 
@@ -130,5 +132,5 @@ def _completed(spec: dg.AssetSpec, settings: Settings) -> dg.AssetSpec:
         owners=spec.owners or [OWNERS[domain]],
         automation_condition=spec.automation_condition or automation.condition_of(layer),
         freshness_policy=spec.freshness_policy or automation.freshness_of(layer),
-        tags={"layer": layer, **spec.tags},
+        tags={"layer": layer, COMPUTE_TAG: compute_of(spec.key.to_user_string(), layer), **spec.tags},
     )
