@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,9 @@ ORIGINS = ("device", "patient_reported", "simulated")
 _PSEUDONYM = re.compile(r"ps_[0-9a-f]{8,64}")
 _CODE = re.compile(r"HP:\d{7}|E_\d{1,4}|LOINC:\d{1,7}-\d")
 _LONGEST = 128
+_LARGEST = 1e15
+#: Lone surrogates, which JSON can spell, are no text in UTF-8.
+_UTF8 = re.compile(r"[^\ud800-\udfff]*").fullmatch
 
 
 def _column(name: str, kind: pa.DataType, description: str, required: bool = True) -> pa.Field:
@@ -102,7 +104,9 @@ class EventError(ValueError):
     def __init__(self, field: str, value: object, reason: str, allowed: str) -> None:
         super().__init__(f"{field}: {reason} (allowed: {allowed})")
         self.field, self.reason, self.allowed = field, reason, allowed
-        self.value = None if value is None else excerpt(value)[:200]
+        # A lone surrogate is no text that a table can hold.
+        shown = None if value is None else excerpt(value)[:200].encode(errors="replace").decode()
+        self.value = shown
 
 
 def read_event(message: Message, rules: Rules) -> tuple[Any, ...]:
@@ -207,8 +211,8 @@ def _patient(value: object, rules: Rules) -> str:
 def _number(value: object) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise EventError("value", value, "is not a number", "a finite number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST <= value <= _LARGEST:
+        raise EventError("value", value, "is not a number", f"a number up to {_LARGEST:g}")
     return float(value)
 
 
@@ -216,6 +220,6 @@ def _text(found: dict[str, Any], name: str, *, required: bool = True) -> str | N
     value = found.get(name)
     if value is None and not required:
         return None
-    if not isinstance(value, str) or not value or len(value) > _LONGEST:
+    if not isinstance(value, str) or not value or len(value) > _LONGEST or not _UTF8(value):
         raise EventError(name, value, "is not a short text", f"1 to {_LONGEST} characters")
     return value
