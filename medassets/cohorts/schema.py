@@ -48,14 +48,22 @@ class Table:
         """Return the description of a column."""
         return (self.schema.field(column).metadata or {}).get(b"description", b"").decode()
 
+    @property
+    def private(self) -> tuple[str, ...]:
+        """Columns that no preview shows, because they hold what people wrote."""
+        return tuple(field.name for field in self.schema if b"private" in (field.metadata or {}))
+
     def empty(self) -> pa.Table:
         """Return the table with no row."""
         return self.schema.empty_table()
 
 
-def column(name: str, kind: pa.DataType, description: str, *, required: bool = True) -> pa.Field:
-    """Declare a column; ``required`` means that no row may leave it empty."""
-    return pa.field(name, kind, nullable=not required, metadata={"description": description})
+def column(
+    name: str, kind: pa.DataType, description: str, *, required: bool = True, private: bool = False
+) -> pa.Field:
+    """Declare a column; ``required``: no row may leave it empty; ``private``: no preview shows it."""
+    metadata = {"description": description, **({"private": "yes"} if private else {})}
+    return pa.field(name, kind, nullable=not required, metadata=metadata)
 
 
 def conform(table: pa.Table, spec: Table) -> pa.Table:

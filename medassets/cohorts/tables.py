@@ -1,8 +1,8 @@
 """The registry of all declared tables.
 
 What belongs here: finding a declaration by its key and adding one. What does not: the declarations
-(``tables_rare``, ``tables_common``; later layers, such as evaluation, declare their own beside their code and
-``register`` them).
+(``tables_rare``, ``tables_common``, ``tables_live``; later layers, such as evaluation, declare their own
+beside their code and ``register`` them).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from medassets.cohorts.schema import SchemaError, Table, column, conform, data_dictionary, duplicated_keys
 from medassets.cohorts.tables_common import COMMON_TABLES
+from medassets.cohorts.tables_live import LIVE_TABLES, by_day
 from medassets.cohorts.tables_rare import RARE_TABLES
 
 __all__ = [
@@ -41,3 +42,5 @@ def register(tables: Iterable[Table]) -> None:
 
 register(RARE_TABLES)
 register(COMMON_TABLES)
+register(LIVE_TABLES)
+register(by_day(TABLES["clinical/quarantine"], f"clinical/{name}_quarantine") for name in ("ehr", "form"))

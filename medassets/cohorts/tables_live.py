@@ -38,7 +38,7 @@ PHENOTYPE_COLUMNS = (
     column("name", pa.string(), "its preferred name"),
     column("start", pa.int32(), "offset of the first character in the stored text"),
     column("end", pa.int32(), "offset after the last"),
-    column("text", pa.string(), "the words as written"),
+    column("text", pa.string(), "the words as written", private=True),
     column("negated", pa.bool_(), "the sentence denies it"),
     column("uncertain", pa.bool_(), "the sentence leaves it open"),
     column("family", pa.bool_(), "said of a relative"),
@@ -52,6 +52,20 @@ def _by_day(key: str, primary_key: tuple[str, ...], description: str, *columns: 
 
 
 LIVE_TABLES: tuple[Table, ...] = (
+    Table(
+        "sources/fhir_server",
+        pa.schema(
+            [
+                _DAY,
+                column("server", pa.string(), "base address of the server"),
+                column("file", pa.string(), "start of the file's SHA-256 and its ending", required=False),
+                column("bytes", pa.int64(), "size of the file", required=False),
+                column("problem", pa.string(), "what the server says that it could not give", required=False),
+            ]
+        ),
+        (),
+        "One row a file of resources that a FHIR server updated on a day, or a problem that it reports.",
+    ),
     _by_day(
         "clinical/ehr_consents",
         ("consent_id",),
@@ -122,7 +136,7 @@ LIVE_TABLES: tuple[Table, ...] = (
         column("value", pa.float64(), "numeric value", required=False),
         column("unit", pa.string(), "unit of the value (UCUM code where there is one)", required=False),
         column("value_code", pa.string(), "coded value, as system|code", required=False),
-        column("value_text", pa.string(), "value in words, identifiers removed", required=False),
+        column("value_text", pa.string(), "value in words, cleaned", required=False, private=True),
         column("interpretation", pa.string(), "H, L, N, ...", required=False),
         _AGE,
     ),
@@ -138,9 +152,38 @@ LIVE_TABLES: tuple[Table, ...] = (
         *_CODED,
         column("date", TIME, "when it was written", required=False),
         column("language", pa.string(), "en or es"),
-        column("text", pa.string(), "the text as kept"),
+        column("text", pa.string(), "the text as kept", private=True),
         column("removed", pa.int32(), "places where an identifier was removed"),
         _AGE,
+    ),
+    Table(
+        "clinical/ehr_counts",
+        pa.schema(
+            [
+                _DAY,
+                column("file", pa.string(), "the file, or all"),
+                column("what", pa.string(), "what was counted: patients, resources, rejected, left out, ..."),
+                column("n", pa.int64(), "how many"),
+                _ORIGIN,
+            ]
+        ),
+        ("day", "file", "what"),
+        "One row a count of what became of the patients and resources of a day.",
+    ),
+    Table(
+        "clinical/ehr_deliveries",
+        pa.schema(
+            [
+                _DAY,
+                column("file", pa.string(), "start of the file's SHA-256 and its ending"),
+                column("state", pa.string(), "done, or failed where nothing of it could be used"),
+                column("resources", pa.int64(), "valid resources in it"),
+                column("rejected", pa.int64(), "values and resources that were set aside"),
+                _ORIGIN,
+            ]
+        ),
+        ("day", "file"),
+        "One row a file that was delivered, and what became of it.",
     ),
     _by_day(
         "clinical/note_phenotypes",
@@ -174,6 +217,6 @@ def table_of(spec: Table, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=spec.schema)
 
 
-def quarantine_by_day(quarantine: Table, key: str) -> Table:
-    """Give the likes of the quarantine with the day of arrival, so that a day replaces its own rows only."""
-    return Table(key, pa.schema([_DAY, *quarantine.schema]), (), f"{quarantine.description} By day.")
+def by_day(spec: Table, key: str) -> Table:
+    """Give the likes of a table with the day of arrival, so that a day replaces its own rows only."""
+    return Table(key, pa.schema([_DAY, *spec.schema]), (), f"{spec.description} By day.")

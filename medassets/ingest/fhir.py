@@ -70,13 +70,18 @@ class Records:
         rows: table (``patients``, ``encounters``, ...) to its rows, sorted by key.
         rejected: what was set aside.
         counts: patients and resources by what became of them.
-        failed: labels of files of which nothing could be used.
+        files: label to the valid resources and the rejected values of a file.
     """
 
     rows: dict[str, list[Row]]
     rejected: list[QuarantineRow] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    failed: set[str] = field(default_factory=set)
+    files: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> set[str]:
+        """Labels of the files of which nothing could be used."""
+        return {label for label, (used, rejected) in self.files.items() if rejected and not used}
 
 
 def read_consents(
@@ -205,8 +210,7 @@ class _Reader:
                 used += 1
                 self._resource(located, rejected.append)
         self._records.rejected += rejected
-        if rejected and not used:
-            self._records.failed.add(delivery.label)
+        self._records.files[delivery.label] = (used, len(rejected))
 
     def _resource(self, located: Located, reject: Reject) -> None:
         """Make the rows of a valid resource, if its patient may be used."""

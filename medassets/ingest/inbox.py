@@ -78,11 +78,11 @@ class Inbox:
         return [self._move(path, ARRIVED, day.isoformat()) for path in found]
 
     def waiting(self) -> dict[str, list[str]]:
-        """Give the staged files that no run has read yet: day to names."""
+        """Give the staged files that no run has read yet: day to what tells each file from any other."""
         folder = self.root / ARRIVED
         days = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
-        names = {day.name: sorted(p.name for p in day.iterdir() if self._takes(p)) for day in days}
-        return {day: files for day, files in names.items() if files}
+        files = {day.name: sorted(_identity(p) for p in day.iterdir() if self._takes(p)) for day in days}
+        return {day: found for day, found in files.items() if found}
 
     def deliveries(self, day: str) -> list[Delivery]:
         """Give every file of a day, read or not; the same content twice counts once."""
@@ -96,7 +96,7 @@ class Inbox:
         return sorted(found.values(), key=lambda delivery: (delivery.path.name, delivery.label))
 
     def finish(
-        self, day: str, used: Iterable[Delivery], failed: Iterable[str], rejected: Iterable[QuarantineRow]
+        self, day: str, used: Sequence[Delivery], failed: Iterable[str], rejected: Iterable[QuarantineRow]
     ) -> None:
         """Move a day's files to where they belong and write what was rejected of each beside it.
 
@@ -117,13 +117,13 @@ class Inbox:
             beside = path.with_name(path.name + ERRORS)
             if report := reports.get(delivery.label):
                 beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        self._finish_repeated(day)
+        self._finish_repeated(day, {delivery.label for delivery in used})
 
-    def _finish_repeated(self, day: str) -> None:
-        """Files with the content of another one of the day are done with it."""
+    def _finish_repeated(self, day: str, labels: set[str]) -> None:
+        """Files with the content of one that was read are done with it."""
         folder = self.root / ARRIVED / day
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if self._takes(path):
+            if self._takes(path) and Delivery.of(path).label in labels:
                 self._move(path, DONE, day)
 
     def _takes(self, path: Path) -> bool:
@@ -143,6 +143,12 @@ class Inbox:
         while target.exists():
             target, number = folder / f"{number}-{path.name}", number + 1
         return path.replace(target)
+
+
+def _identity(path: Path) -> str:
+    """Tell a file from one of the same name that comes later; the content is not read for that."""
+    stat = path.stat()
+    return f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}"
 
 
 def report_of(row: QuarantineRow) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def jobs(
         ),
         dg.define_asset_job(
             SOURCES_JOB,
-            selection=dg.AssetSelection.groups("sources"),
+            selection=dg.AssetSelection.assets(*(key for key in unpartitioned if key.path[0] == "sources")),
             description="Look at every source; what changed starts what hangs on it.",
             executor_def=dg.in_process_executor,
         ),

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import dagster as dg
 
-from medassets.orchestration import automation
+from medassets.orchestration import automation, openlineage
 from medassets.orchestration.automation import WHOLE_GRAPH
 from medassets.orchestration.compute import COMPUTE_TAG, compute_of, pods_of
 from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
@@ -29,7 +30,7 @@ __all__ = ["LAYERS", "MODULES", "WHOLE_GRAPH", "build_definitions", "resources_f
 #: The layers of the graph, in the order in which data pass them; an asset's layer is its group.
 LAYERS = ("sources", "clinical", "features", "synthetic", "models", "evaluation", "serving")
 #: Modules of ``medassets.orchestration.assets`` with the assets; most layers have one of their own name.
-MODULES = LAYERS
+MODULES = (*LAYERS, "documents", "ehr")
 #: Who answers for an asset, by the domain in its tags.
 OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",
@@ -73,20 +74,23 @@ def build_definitions(
         for asset in dg.load_assets_from_modules([module])
         if isinstance(asset, dg.AssetsDefinition)
     ]
-    checks: list[dg.AssetChecksDefinition] = [
-        check for module in loaded for check in getattr(module, "CHECKS", ())
-    ]
+    checks: list[dg.AssetChecksDefinition] = _declared(loaded, "CHECKS")
     keys = [spec.key for asset in assets for spec in asset.specs if spec.partitions_def is None]
     executor = automation.executor_of(settings, pods_of(assets, settings.gpu_pool))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,
-        jobs=automation.jobs(keys, executor),
-        schedules=automation.schedules(),
-        sensors=automation.sensors(),
+        jobs=[*automation.jobs(keys, executor), *_declared(loaded, "JOBS")],
+        schedules=[*automation.schedules(), *_declared(loaded, "SCHEDULES")],
+        sensors=[*automation.sensors(), *openlineage.sensors(settings), *_declared(loaded, "SENSORS")],
         resources={**resources_for(settings), **(resources or {})},
         executor=executor,
     )
+
+
+def _declared(modules: Sequence[ModuleType], name: str) -> list[Any]:
+    """Gather what the modules declare under a name: ``CHECKS``, ``JOBS``, ``SCHEDULES``, ``SENSORS``."""
+    return [item for module in modules for item in getattr(module, name, ())]
 
 
 def resources_for(settings: Settings) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def table_metadata(table: pa.Table, spec: Table | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "dagster/row_count": table.num_rows,
         "dagster/column_schema": column_schema(table.schema, spec),
-        "preview": dg.MetadataValue.md(preview(table)),
+        "preview": dg.MetadataValue.md(preview(table.drop_columns(list(spec.private)) if spec else table)),
         "megabytes": round(table.nbytes / 1e6, 2),
     }
     if "origin" in table.column_names:

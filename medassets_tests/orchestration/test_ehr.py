@@ -1,0 +1,167 @@
+"""A hospital's files through the real graph by day: sensor, tables, checks, acknowledgement, repetition."""
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+
+import dagster as dg
+import pytest
+
+from medassets.cohorts import ehr
+from medassets.orchestration.assets.ehr import fhir_server_nightly
+from medassets.orchestration.build import build_definitions, resources_for
+from medassets.settings import Settings
+from medassets_tests.ingest.fhir_server import FhirServer, serving
+from medassets_tests.ingest.fixtures_fhir import bundle, condition, consent, note, observation, patient
+
+DAY = "2026-02-03"
+SOME = "Ottoline has arachnodactyly. No scoliosis."
+
+
+class Site:
+    """An installation with a key and nothing else."""
+
+    def __init__(self, home, **more) -> None:
+        from medassets.serving.sealing import new_key
+
+        home.mkdir()
+        key = home / "key"
+        key.write_text(new_key())
+        key.chmod(0o600)
+        self.settings = Settings(home=home, key_file=key, _env_file=None, **more)
+        self.defs = build_definitions(self.settings, modules=["sources", "ehr"])
+        self.instance = dg.DagsterInstance.ephemeral()
+        sources = self.defs.resolve_job_def("look_at_sources")
+        assert sources.execute_in_process(instance=self.instance).success
+
+    def drop(self, name: str, content: bytes, age: float = 60) -> None:
+        self.settings.fhir_inbox.mkdir(parents=True, exist_ok=True)
+        path = self.settings.fhir_inbox / name
+        path.write_bytes(content)
+        os.utime(path, (time.time() - age,) * 2)
+
+    def look(self) -> list[dg.RunRequest]:
+        (sensor,) = (s for s in self.defs.sensors if s.name == "fhir_inbox_files")
+        context = dg.build_sensor_context(
+            instance=self.instance, resources={"settings": self.settings}, definitions=self.defs
+        )
+        return [event for event in sensor(context) if isinstance(event, dg.RunRequest)]
+
+    def run(self, day: str, job: str = "fhir_inbox"):
+        return self.defs.resolve_job_def(job).execute_in_process(
+            partition_key=day, instance=self.instance, raise_on_error=False
+        )
+
+    def table(self, key: str):
+        return resources_for(self.settings)["io_manager"].table(key).read()
+
+    def rows(self, key: str) -> list[dict]:
+        return self.table(key).to_pylist()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Site:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DAGSTER_HOME", raising=False)
+        yield Site(tmp_path_factory.mktemp("site") / "home")
+
+
+def test_a_dropped_bundle_reaches_the_tables_by_the_sensor_alone(site):
+    good = bundle(patient(), consent(), condition(), observation(), note(SOME), patient("p2"))
+    site.drop("Ottoline.json", good)
+    site.drop("again.json", good)
+    site.drop("half.json.part", b"{")
+    site.drop("just-now.json", b"{}", age=-3600)
+    site.drop("broken.json", b"{")
+    (asked,) = site.look()
+    assert asked.partition_key == datetime.now(UTC).date().isoformat()
+    assert asked.tags["medassets/reason"] == "3 new files"
+    assert site.look()[0].run_key == asked.run_key  # the daemon starts one run for it
+    done = site.run(asked.partition_key)
+    assert done.success
+    assert all(e.passed for e in done.get_asset_check_evaluations())
+    (person,) = site.rows("clinical/ehr_patients")
+    assert person["day"] == asked.partition_key and person["origin"] == "ehr"
+    assert [r["patient_id"] for r in site.rows("clinical/ehr_conditions")] == [person["patient_id"]]
+    terms = {(r["hpo_id"], r["negated"]) for r in site.rows("clinical/note_phenotypes")}
+    assert {("HP:0001166", False), ("HP:0002650", True)} <= terms
+    counted = {(r["file"], r["what"]): r["n"] for r in site.rows("clinical/ehr_counts")}
+    assert counted["all", "patients: permit"] == 1 and counted["all", "patients: no consent"] == 1
+    assert {r["state"] for r in site.rows("clinical/ehr_deliveries")} == {"done", "failed"}
+    inbox = site.settings.fhir_inbox
+    placed = {
+        p.relative_to(inbox).as_posix().replace(asked.partition_key, "D")
+        for p in inbox.rglob("*")
+        if p.is_file()
+    }
+    assert placed == {
+        "done/D/Ottoline.json", "done/D/again.json", "failed/D/broken.json",
+        "failed/D/broken.json.errors.json", "half.json.part", "just-now.json",
+    }  # fmt: skip
+    (error,) = json.loads((inbox / "failed" / asked.partition_key / "broken.json.errors.json").read_text())
+    assert error["row"] == 1 and error["reason"].startswith("not JSON")
+    assert not site.look()
+    site.drop("broken.json", bundle(condition("d4")))  # corrected, under the same name
+    assert site.look()[0].run_key != asked.run_key
+    assert site.run(asked.partition_key).success
+
+
+def test_nothing_in_the_lake_names_the_patient(site):
+    words = (b"ottoline", b"quillfeather", b"larkspur", b"mrn-4471")
+    import pyarrow as pa
+
+    for key in [*ehr.DAY_TABLES.values(), "clinical/ehr_deliveries", "clinical/note_phenotypes"]:
+        text = str(site.table(key).to_pylist()).lower().encode()
+        assert not [word for word in words if word in text], key
+        assert isinstance(site.table(key), pa.Table)
+
+
+def test_a_day_that_is_read_again_gives_the_same(site):
+    day = site.rows("clinical/ehr_patients")[0]["day"]
+    before = {key: site.table(key) for key in ehr.DAY_TABLES.values()}
+    assert site.run(day).success
+    for key, table in before.items():
+        assert site.table(key).sort_by("day").equals(table.sort_by("day")), key
+
+
+def test_days_do_not_touch_each_other_and_consents_reach_over(site):
+    arrived = site.settings.fhir_inbox / "arrived" / DAY
+    arrived.mkdir(parents=True)
+    (arrived / "later.json").write_bytes(bundle(patient(), condition("d7")))
+    before = len(site.rows("clinical/ehr_conditions"))
+    assert site.run(DAY).success
+    assert len(site.rows("clinical/ehr_conditions")) == before + 1
+
+
+def test_without_a_key_records_are_refused_and_stay(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    settings = Settings(home=tmp_path, _env_file=None)
+    arrived = settings.fhir_inbox / "arrived" / DAY
+    arrived.mkdir(parents=True)
+    (arrived / "a.json").write_bytes(bundle(patient()))
+    with pytest.raises(ValueError, match="MEDASSETS_KEY_FILE"):
+        ehr.day_consents(settings, DAY)
+    assert (arrived / "a.json").exists()
+    assert ehr.day_consents(settings, "2026-02-04").num_rows == 0
+
+
+def test_a_day_is_pulled_from_the_server(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    with serving(FhirServer([patient(), consent(), condition()])) as server:
+        server.pending = 0
+        site = Site(tmp_path / "home", fhir_url=server.base)
+        assert site.run(DAY, "fhir_server_day").success
+    assert len(site.rows("sources/fhir_server")) == 3
+    assert len(site.rows("clinical/ehr_conditions")) == 1
+    assert not site.settings.fhir_inbox.joinpath("arrived", DAY, "server-Patient.000.ndjson").exists()
+
+
+@pytest.mark.parametrize("url, asks", [(None, False), ("http://127.0.0.1:1/fhir", True)])
+def test_the_nightly_pull_asks_for_yesterday(tmp_path, url, asks):
+    settings = Settings(home=tmp_path, fhir_url=url, _env_file=None)
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime(2026, 2, 4, 0, 30, tzinfo=UTC), resources={"settings": settings}
+    )
+    found = fhir_server_nightly(context)
+    assert (found.partition_key == DAY) if asks else isinstance(found, dg.SkipReason)
