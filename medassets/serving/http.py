@@ -67,6 +67,7 @@ def create_app(
         summary="Differentials of common and rare diseases, as decision support",
         default_response_class=JSON,
         docs_url="/docs",
+        redirect_slashes=False,
     )
     handle_errors(app)
     measures = Measures()

@@ -107,6 +107,18 @@ def _evidence(value: Any) -> Any:
     return {"present": value} if isinstance(value, list) else value
 
 
+def _sex_schema(schema: dict[str, Any]) -> None:
+    """Document the words that are read as well."""
+    schema.pop("type"), schema.pop("enum")
+    schema["anyOf"] = [{"type": "string", "enum": ["F", "M", *sorted(_SEXES)]}, {"type": "null"}]
+
+
+def _evidence_schema(schema: dict[str, Any]) -> None:
+    """Document the short form."""
+    codes = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 100}}
+    schema["anyOf"] = [{"$ref": schema.pop("$ref")}, codes | {"maxItems": MAX_FINDINGS}]
+
+
 Identifier = Annotated[str, Field(min_length=1, max_length=100)]
 Findings = Annotated[list[Identifier], Field(max_length=MAX_FINDINGS)]
 
@@ -160,13 +172,16 @@ class DiagnosisRequest(BaseModel):
     evidence: Annotated[Evidence, BeforeValidator(_evidence)] = Field(
         default_factory=Evidence,
         description="answers to the common-disease questions; a list means present",
+        json_schema_extra=_evidence_schema,
     )
     age: Annotated[float | None, BeforeValidator(age_in_days)] = Field(
         None,
         description="years as a number, or an ISO 8601 duration (P3Y6M, P14D); kept in days",
         json_schema_extra={"anyOf": [{"type": "number"}, {"type": "string"}, {"type": "null"}]},
     )
-    sex: Annotated[Sex, BeforeValidator(_sex)] = Field("unknown", description="F, M or unknown")
+    sex: Annotated[Sex, BeforeValidator(_sex)] = Field(
+        "unknown", description="F, M or unknown", json_schema_extra=_sex_schema
+    )
     patient_id: Identifier | None = Field(
         default=None, description="the hospital's identifier; only a keyed pseudonym of it is kept"
     )
