@@ -140,7 +140,7 @@ def open_desk(settings: Settings, bundle_dir: Path | None = None, *, bento: str 
     sealer = open_sealer(settings)
     with collector_paused():
         diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
-        store = PredictionStore(settings.predictions_db, sealer)
+        store = PredictionStore(store_place(settings), sealer)
         return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir, sealer=sealer)
 
 
@@ -172,9 +172,15 @@ def open_store(settings: Settings) -> PredictionStore:
         NoPredictionError: nothing was asked here yet.
         StoreError: it cannot be opened.
     """
-    if not settings.predictions_db.exists():
+    place = store_place(settings)
+    if isinstance(place, Path) and not place.exists():
         raise NoPredictionError(f"nothing was asked yet in {settings.home}")
-    return PredictionStore(settings.predictions_db, open_sealer(settings))
+    return PredictionStore(place, open_sealer(settings))
+
+
+def store_place(settings: Settings) -> Path | str:
+    """Where predictions and audit log lie: a PostgreSQL database's address, or the SQLite file."""
+    return settings.predictions_url or settings.predictions_db
 
 
 def stored_lineage(record: Record, bundles_dir: Path | None) -> Node:

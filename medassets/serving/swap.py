@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from medassets.serving.answering import NO_BENTO, Desk, collector_paused, open_sealer
+from medassets.serving.answering import NO_BENTO, Desk, collector_paused, open_sealer, store_place
 from medassets.serving.bundle import BundleError, latest_bundle
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.store import PredictionStore, StoreError
@@ -116,7 +116,7 @@ class DeskKeeper:
     def _made(self, diagnoser: Diagnoser) -> Desk:
         sealer = open_sealer(self._settings)
         if self._store is None:
-            self._store = PredictionStore(self._settings.predictions_db, sealer)
+            self._store = PredictionStore(store_place(self._settings), sealer)
         return Desk(
             diagnoser, self._store, bento=self.bento, bundles_dir=self._settings.bundles_dir, sealer=sealer
         )

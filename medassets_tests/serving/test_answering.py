@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
-from medassets.serving.answering import plain, stored_lineage
+from medassets.serving.answering import Desk, plain, stored_lineage
 from medassets.serving.bundle import BundleError
+from medassets.serving.http import create_app
 from medassets.serving.requests import Feedback, parse_request
-from medassets.serving.store import NoPredictionError, Record, StoreError
+from medassets.serving.store import NoPredictionError, PredictionStore, Record, StoreError
 
 
 def test_an_answer_can_be_read_back_with_its_lineage(desk):
@@ -19,7 +21,7 @@ def test_an_answer_can_be_read_back_with_its_lineage(desk):
 
 
 def test_an_answer_that_cannot_be_kept_is_not_given(desk):
-    desk.store._connection.execute("DROP TABLE predictions")
+    desk.store.database.read("DROP TABLE predictions")
     with pytest.raises(StoreError):
         desk.diagnose(parse_request({"observed": ["HP:0001250"]}))
 
@@ -52,3 +54,19 @@ def test_numpy_numbers_become_plain_and_nan_is_refused():
 def test_terms_cover_both_kinds(desk):
     assert desk.terms.search("epileptic fit")[0]["id"] == "HP:0001250"
     assert {r["kind"] for r in desk.terms.search("E")} <= {"hpo", "evidence"}
+
+
+@pytest.mark.servers
+def test_no_answer_leaves_while_the_database_is_down(diagnoser, postgres_server, postgres):
+    desk = Desk(diagnoser, PredictionStore(postgres))
+    question = {"url": "/v1/diagnose", "json": {"observed": ["HP:0001250"]}}
+    with TestClient(create_app(lambda: desk), raise_server_exceptions=False) as client:
+        assert client.post(**question).status_code == 200
+        postgres_server.stop()
+        try:
+            refused = client.post(**question)
+        finally:
+            postgres_server.start()
+        assert refused.status_code == 503 and refused.json()["title"] == "Not available"
+        assert client.post(**question).status_code == 200
+    assert desk.store.verify() == 2

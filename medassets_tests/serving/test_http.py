@@ -93,7 +93,7 @@ def test_without_a_verified_bundle_nothing_is_answered():
 
 
 def test_an_answer_that_cannot_be_kept_is_503(client, desk):
-    desk.store._connection.execute("DROP TABLE predictions")
+    desk.store.database.read("DROP TABLE predictions")
     response = client.post("/v1/diagnose", json=CASE)
     assert response.status_code == 503 and "not given" in response.json()["detail"]
 
@@ -142,7 +142,7 @@ def test_every_door_asks_for_the_right_key(locked, method, path, role, other):
 def test_the_audit_log_names_the_key(locked, desk):
     client, ring = locked
     assert client.post("/v1/diagnose", json=CASE, headers=bearer(ring, "clinician")).status_code == 200
-    actors = [row[0] for row in desk.store._connection.execute("SELECT actor FROM audit")]
+    actors = [row[0] for row in desk.store.database.read("SELECT actor FROM audit")]
     assert actors == [f"clinician:{ring.all()[0].key_id}"]
 
 

@@ -26,12 +26,12 @@ def test_stated_and_denied_findings_are_used_with_their_places(client, desk):
     assert answer["understood"][1]["negated"] and answer["notes"] == []
 
 
-def test_the_text_itself_is_nowhere_kept(client, desk, caplog):
+def test_the_text_itself_is_nowhere_kept(client, tmp_path, caplog):
     with caplog.at_level("DEBUG"):
         answer = client.post("/v1/diagnose", json={"text": TEXT}).json()
     kept = client.get(f"/v1/predictions/{answer['prediction_id']}").text
     assert "Mustermann" not in kept + caplog.text and '"understood":[' in kept
-    assert b"Mustermann" not in b"".join(p.read_bytes() for p in desk.store.path.parent.glob("*.db*"))
+    assert b"Mustermann" not in b"".join(p.read_bytes() for p in tmp_path.glob("*.db*"))
 
 
 @pytest.mark.parametrize(
