@@ -124,8 +124,8 @@ class AdditiveScores:
         parts = self._score_components(row[None])[0] + self.bias
         best = int(parts.max(axis=1).argmax())
         classes = len(self.bias)
-        looked_up = self.table[self.codes.offsets + row.astype(np.int64) + SHIFT]
-        return looked_up[:, best * classes : (best + 1) * classes]
+        positions = self.codes.offsets + row.astype(np.int64) + SHIFT
+        return np.asarray(self.table[:, best * classes : (best + 1) * classes][positions])
 
     def save(self, path: Path) -> None:
         """Write as ``.npz``."""

@@ -31,6 +31,8 @@ RED_FLAG_PROBABILITY = 0.02
 #: Sets of more conditions than this are no answer.
 WIDEST_SET = 10
 REASONS = 8
+#: Contributions below this, in nats, are no reason.
+SMALLEST_REASON = 0.05
 _BATCH = 4096
 
 
@@ -72,6 +74,7 @@ class CommonPredictor:
         self.severity = np.array([condition.severity for condition in self._conditions])
         self.space, self.labels, self.naive_bayes, self.metadata = space, labels, naive_bayes, metadata
         self._decision, self._session, self._outputs = decision, session, outputs
+        self._details = np.array([(detail.start, detail.stop) for detail in space.details])
         self._columns = {
             name.removesuffix("_columns"): columns
             for name, columns in inputs.items()
@@ -258,22 +261,20 @@ class CommonPredictor:
         others[condition] = 0
         others = others / max(float(others.sum()), 1e-300)
         against = weights[:, condition] - weights @ others
-        found: list[dict[str, Any]] = []
-        for column, (shape, detail) in enumerate(zip(self.space.shapes, self.space.details, strict=True)):
-            if row[column] == UNKNOWN:
-                continue
-            value = float(against[column] + against[detail].sum())
-            if abs(value) < 0.05:
-                continue
-            found.append(
-                {
-                    "evidence": shape.code,
-                    "label": self.labels.get(shape.code, shape.code),
-                    "state": "present" if row[column] == PRESENT else "absent",
-                    "direction": "for" if value > 0 else "against",
-                    "contribution": value,
-                }
-            )
+        # A question's own column and those of its details; details lie side by side.
+        before = np.concatenate([[0.0], np.cumsum(against)])
+        values = against[: len(self._details)] + before[self._details[:, 1]] - before[self._details[:, 0]]
+        known = row[: len(self._details)] != UNKNOWN
+        found = [
+            {
+                "evidence": self.space.shapes[column].code,
+                "label": self.labels.get(self.space.shapes[column].code, self.space.shapes[column].code),
+                "state": "present" if row[column] == PRESENT else "absent",
+                "direction": "for" if values[column] > 0 else "against",
+                "contribution": float(values[column]),
+            }
+            for column in np.flatnonzero(known & (np.abs(values) >= SMALLEST_REASON)).tolist()
+        ]
         found.sort(key=lambda item: -abs(item["contribution"]))
         return found[:REASONS]
 
