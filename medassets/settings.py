@@ -104,14 +104,12 @@ class MonitoringSettings(BaseModel):
 
     window_days: PositiveInt = Field(28, description="days of predictions that drift and accuracy look at")
     min_predictions: PositiveInt = Field(50, description="predictions that a drift report needs")
-    since: str = Field("2026-01-01", description="first day of the log's partitions, ISO 8601")
     service_url: str | None = Field(
         None, description="address whose /metrics is read; default: api_host and api_port"
     )
     prometheus_url: str | None = Field(
         None, description="Prometheus server that is asked for latency instead of the service"
     )
-    pages_keep_html: bool = Field(True, description="keep Evidently's latest page (five megabytes a part)")
 
 
 class RetrainingSettings(BaseModel):
@@ -128,9 +126,6 @@ class RetrainingSettings(BaseModel):
     )
     every_days: NonNegativeInt = Field(90, description="age of the served bundle that starts one; 0: never")
     cool_down_hours: float = Field(24.0, ge=0, description="rest after a retraining of the common models")
-    sensors: Literal["off", "on"] = Field(
-        "on", description="whether the daemon starts the sensors of monitoring and retraining by itself"
-    )
     replays: PositiveInt = Field(200, description="logged requests that a challenger answers in the shadow")
     shadow_agreement: float = Field(
         0.8, ge=0, le=1, description="share of replayed requests whose first candidate must stay"
@@ -210,6 +205,10 @@ class Settings(BaseSettings):
     stream: StreamSettings = StreamSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    sensors: Literal["off", "on"] = Field(
+        "on",
+        description="whether the daemon starts the sensors of drop folders, feedback and retraining itself",
+    )
     api_host: str = "127.0.0.1"
     api_port: int = Field(3000, ge=1, le=65535)
     auth: Literal["keys", "oidc", "both", "off"] = Field(
@@ -218,6 +217,35 @@ class Settings(BaseSettings):
         "both; off lets everyone in and is for development only",
     )
     oidc: OidcSettings = OidcSettings()
+    lake_url: str | None = Field(
+        None,
+        pattern="^s3://",
+        description="s3://bucket/prefix of the Delta tables, access by AWS_* variables; default: home/lake",
+    )
+    bundles_url: str | None = Field(
+        None,
+        pattern="^s3://",
+        description="s3://bucket/prefix that new bundles are published to; default: home/bundles alone",
+    )
+    dagster_database: str | None = Field(
+        None,
+        pattern="^postgres(ql)?://",
+        repr=False,
+        description="postgresql://... for Dagster's own storage; default: SQLite in home/dagster",
+    )
+    mlflow_url: str | None = Field(
+        None,
+        pattern="^postgres(ql)?://",
+        repr=False,
+        description="postgresql://... of a database of MLflow's own for its store; default: SQLite in home",
+    )
+    documents_url: str | None = Field(
+        None,
+        pattern="^(postgres(ql)?|mongodb(\\+srv)?)://",
+        repr=False,
+        description="postgresql://... or mongodb://.../database for documents; default: the database of "
+        "predictions if that is PostgreSQL, else SQLite in home",
+    )
     predictions_url: str | None = Field(
         None,
         repr=False,
@@ -265,6 +293,17 @@ class Settings(BaseSettings):
     port_shift: NonNegativeInt = Field(
         0, description="added to the ports of `medassets up`, so that two installations share a machine"
     )
+    openlineage_url: str | None = Field(
+        None,
+        pattern="^(https?|file)://",
+        description="where the lineage of each run goes as OpenLineage events: http(s)://... or file:///...",
+    )
+    wandb_project: str | None = Field(
+        None, description="Weights & Biases project that each trained model is shown in, beside MLflow"
+    )
+    wandb_mode: Literal["online", "offline"] = Field(
+        "offline", description="online needs WANDB_API_KEY; offline keeps runs for `wandb sync`"
+    )
     executor: Executor = Field(
         "in_process", description="how runs of the Dagster UI and daemon execute steps"
     )
@@ -308,6 +347,11 @@ class Settings(BaseSettings):
         return self.home / "lake"
 
     @property
+    def lake_root(self) -> str:
+        """Root of the Delta tables, a folder or an address."""
+        return self.lake_url or str(self.lake_dir)
+
+    @property
     def download_dir(self) -> Path:
         """Where ``origin=download`` keeps the official releases."""
         return self.home / "downloads"
@@ -315,7 +359,7 @@ class Settings(BaseSettings):
     @property
     def mlflow_uri(self) -> str:
         """Tracking and registry store of MLflow."""
-        return f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        return self.mlflow_url or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
 
     @property
     def mlflow_artifacts(self) -> Path:

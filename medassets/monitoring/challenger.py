@@ -62,12 +62,16 @@ class Challenger:
 
 
 def unknown_cases(champion: Bundle, tables: Sequence[pa.Table]) -> NewCases:
-    """Cases that the champion's memory does not hold, read without loading the whole of it."""
+    """Cases that the champion's memory does not hold, read without loading the whole ranker."""
     from medassets.features.rare_store import load_cases, load_knowledge
 
     folder = champion.part("rare")
-    knowledge = load_knowledge(folder / "knowledge")
-    return new_cases(tables, knowledge, load_cases(folder / "cases").case_ids)
+    cases = load_cases(folder / "cases")
+    known = set(cases.case_ids)
+    if known.issuperset(case for table in tables for case in table.column("case_id").to_pylist()):
+        # The knowledge takes seconds to read, and sensors ask often.
+        return NewCases(cases[:0], [])
+    return new_cases(tables, load_knowledge(folder / "knowledge"), known)
 
 
 def make_challenger(
@@ -104,16 +108,17 @@ def make_challenger(
     if common is not None:
         parts["common"] = common.export
         models[COMMON] = _common_entry(models[COMMON], common)
-    new = {entry.asset: entry for entry in data}
-    kept = [entry for entry in champion.manifest.data if entry.asset not in new]
-    sources = {source.name: source for source in (*champion.manifest.sources, *_sources(tables))}
+    new = with_sources(data, tables)
+    replaced = {entry.asset for entry in new}
+    kept = [entry for entry in champion.manifest.data if entry.asset not in replaced]
+    sources = {source.name: source for source in (*champion.manifest.sources, *sources_of(tables))}
     bundle = write_bundle(
         champion.directory.parent,
         parts=parts,
         settings_origin=champion.manifest.settings_origin,
         profile=champion.manifest.profile,
         models=list(models.values()),
-        data=sorted([*kept, *_with_sources(new, tables)], key=lambda entry: entry.asset),
+        data=sorted([*kept, *new], key=lambda entry: entry.asset),
         sources=sorted(sources.values(), key=lambda source: source.name),
         make_latest=False,
         **signing,
@@ -154,12 +159,12 @@ def _common_entry(model: ModelEntry, common: CommonModel) -> ModelEntry:
     )
 
 
-def _sources(tables: Mapping[str, pa.Table]) -> list[SourceEntry]:
-    """What each new case came from: the prediction that was confirmed, or the record's file."""
+def sources_of(tables: Mapping[str, pa.Table]) -> list[SourceEntry]:
+    """What each new case came from: the prediction that was confirmed, or the record's file; each once."""
+    named = {source for table in tables.values() for source in _named(table)}
     return [
         SourceEntry(name=f"sources/{kind}/{name}", origin=kind, location=place)
-        for table in tables.values()
-        for kind, name, place in map(_source, table.column("provenance").to_pylist())
+        for kind, name, place in sorted(named)
     ]
 
 
@@ -171,14 +176,18 @@ def _source(provenance: str) -> tuple[str, str, str]:
     return "record", file, file
 
 
-def _with_sources(entries: Mapping[str, DataEntry], tables: Mapping[str, pa.Table]) -> list[DataEntry]:
-    found = dict(entries)
+def with_sources(entries: Sequence[DataEntry], tables: Mapping[str, pa.Table]) -> list[DataEntry]:
+    """The entries of tables of new cases, each derived from what ``sources_of`` lists of it as well."""
+    found = {entry.asset: entry for entry in entries}
     for key, table in tables.items():
-        if key in found and table.num_rows:
-            names = {f"sources/{k}/{n}" for k, n, _ in map(_source, table.column("provenance").to_pylist())}
-            above = sorted({*found[key].derived_from, *names})
-            found[key] = found[key].model_copy(update={"derived_from": above})
+        if key in found:
+            above = {*found[key].derived_from, *(f"sources/{kind}/{name}" for kind, name, _ in _named(table))}
+            found[key] = found[key].model_copy(update={"derived_from": sorted(above)})
     return list(found.values())
+
+
+def _named(table: pa.Table) -> set[tuple[str, str, str]]:
+    return {_source(provenance) for provenance in table.column("provenance").to_pylist()}
 
 
 def _copy(folder: Path) -> Callable[[Path], object]:

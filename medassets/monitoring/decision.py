@@ -55,8 +55,9 @@ class Evidence:
         now: the present instant.
         verdicts: ``log.latest_verdicts`` of the feedback.
         drifted: names of drifted features in the last drift report.
-        new_cases: rare cases that the served memory does not know.
+        new_cases: ids of rare cases that the served memory does not know.
         new_patients: confirmed common patients that the served ensemble was not trained on.
+        served: version of the served bundle.
         bundle_made: when the served bundle was made; None where there is none.
         last_retrained: when the last retraining of the common models began; None: never.
         running: whether a retraining runs or waits.
@@ -65,8 +66,9 @@ class Evidence:
     now: datetime
     verdicts: Sequence[Mapping[str, Any]] = ()
     drifted: Sequence[str] = ()
-    new_cases: int = 0
+    new_cases: Sequence[str] = ()
     new_patients: int = 0
+    served: str = ""
     bundle_made: datetime | None = None
     last_retrained: datetime | None = None
     running: bool = False
@@ -74,11 +76,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Reason:
-    """One trigger that fired: its name, which models it concerns, and one sentence."""
+    """One trigger that fired: its name, which models it concerns, one sentence, and what it rests on.
+
+    ``evidence`` is the same as long as nothing new was found out, so that nobody is asked twice for the same.
+    """
 
     trigger: Literal["accuracy", "drift", "new_cases", "new_patients", "schedule"]
     part: Part
     text: str
+    evidence: str
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,12 @@ class Decision:
     Attributes:
         reasons: of the parts to retrain.
         rests: why triggers that fired do not count now.
+        served: version of the bundle that was served then.
     """
 
     reasons: tuple[Reason, ...]
     rests: tuple[str, ...] = ()
+    served: str = ""
 
     def parts(self) -> tuple[Part, ...]:
         """Parts to retrain, in order."""
@@ -114,14 +122,14 @@ def decide(evidence: Evidence, limits: Limits | None = None) -> Decision:
         return Decision((), ("a retraining runs or waits already",) if fired else ())
     last, rest = evidence.last_retrained, timedelta(hours=limits.cool_down_hours)
     if last is None or evidence.now - last >= rest:
-        return Decision(tuple(fired))
+        return Decision(tuple(fired), served=evidence.served)
     quick = tuple(reason for reason in fired if reason.trigger == "new_cases")
     waits = tuple(
         f"{reason.trigger} rests until {(last + rest).isoformat(timespec='minutes')}: {reason.text}"
         for reason in fired
         if reason.trigger != "new_cases"
     )
-    return Decision(quick, waits)
+    return Decision(quick, waits, evidence.served)
 
 
 def _fired(evidence: Evidence, limits: Limits) -> Iterable[Reason]:
@@ -136,17 +144,21 @@ def _fired(evidence: Evidence, limits: Limits) -> Iterable[Reason]:
                 part,
                 f"accuracy {figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f}), "
                 f"n={figure['n']}, {limits.window_days} days: below {limits.accuracy:g}",
+                f"{evidence.now:%F}",
             )
     for part in parts:
         names = [name for name in evidence.drifted if name.startswith(part)]
         if len(names) >= limits.drifted:
-            yield Reason("drift", part, f"{len(names)} features drifted: {', '.join(names[:5])}")
-    if limits.new_cases and evidence.new_cases >= limits.new_cases:
-        yield Reason(
-            "new_cases", "rare", f"{evidence.new_cases} confirmed cases that the memory does not know"
-        )
+            yield Reason(
+                "drift", part, f"{len(names)} features drifted: {', '.join(names[:5])}", f"{evidence.now:%F}"
+            )
+    if limits.new_cases and (n := len(evidence.new_cases)) >= limits.new_cases:
+        text = f"{n} confirmed cases that the memory does not know"
+        yield Reason("new_cases", "rare", text, ",".join(sorted(evidence.new_cases)))
     if limits.new_patients and evidence.new_patients >= limits.new_patients:
-        yield Reason("new_patients", "common", f"{evidence.new_patients} confirmed patients to learn from")
+        text = f"{evidence.new_patients} confirmed patients to learn from"
+        yield Reason("new_patients", "common", text, str(evidence.new_patients))
     made = evidence.bundle_made
     if limits.every_days and made and evidence.now - made >= timedelta(days=limits.every_days):
-        yield Reason("schedule", "common", f"the served bundle is of {made:%F}, {limits.every_days} days old")
+        text = f"the served bundle is of {made:%F}, at least {limits.every_days} days old"
+        yield Reason("schedule", "common", text, f"{evidence.now:%F}")

@@ -160,6 +160,12 @@ def alert(table: pa.Table, *, most: int = 8) -> Finding:
     return Finding(False, f"{len(drifted)} of {len(rows)} comparisons drifted: {shown}{more}", figures)
 
 
+def drifted_names(table: pa.Table) -> list[str]:
+    """Names of what drifted for everyone, each feature once; they begin with the part of the answer."""
+    rows = (row for row in table.to_pylist() if row["drifted"] and row["group"] == ALL)
+    return list(dict.fromkeys(_name(row) for row in rows))
+
+
 def _name(row: Mapping[str, str]) -> str:
     group = "" if row["group"] == ALL else f" [{row['group']}]"
     words = f" ({row['label']})" if row["label"] != row["feature"] else ""

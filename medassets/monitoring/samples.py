@@ -17,7 +17,6 @@ import pyarrow as pa
 from medassets.evaluation.fairness import age_group_names
 from medassets.features.cases import CaseSet
 from medassets.features.common import UNKNOWN, EvidenceError, EvidenceSpace
-from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
 from medassets.serving.requests import DAYS_PER_YEAR
 
@@ -76,7 +75,8 @@ class Sample:
 def common_reference(
     patients: pa.Table,
     space: EvidenceSpace,
-    knowledge: CommonKnowledge,
+    words: Mapping[str, str],
+    conditions: Sequence[str] = (),
     predict: Callable[[np.ndarray], np.ndarray] | None = None,
     seed: int = 0,
 ) -> Sample:
@@ -85,7 +85,8 @@ def common_reference(
     Args:
         patients: rows of ``clinical/common_patients`` at the bundle's version.
         space: evidence space of the bundle.
-        knowledge: names of evidences and conditions.
+        words: what each evidence is called.
+        conditions: names of the columns of what ``predict`` gives.
         predict: (n, n_features) matrix to (n, n_conditions) probabilities of the served bundle.
         seed: of the draw where there are more than ``MOST_ROWS`` rows.
     """
@@ -96,14 +97,14 @@ def common_reference(
     first, probability = _nothing(len(matrix))
     if predict is not None and len(matrix):
         p = predict(matrix)
-        first = np.array(knowledge.condition_names, dtype=object)[p.argmax(1)]
+        first = np.array(conditions, dtype=object)[p.argmax(1)]
         probability = p.max(1)
     ages = np.array([np.nan if a is None else a for a in patients.column("age").to_pylist()], dtype=float)
     sexes = np.array(patients.column("sex").to_pylist(), dtype=object)
-    return _common(matrix, space, knowledge, ages, _groups(sexes, ages, None), first, probability)
+    return _common(matrix, space, words, ages, _groups(sexes, ages, None), first, probability)
 
 
-def common_window(log: pa.Table, space: EvidenceSpace, knowledge: CommonKnowledge) -> Sample:
+def common_window(log: pa.Table, space: EvidenceSpace, words: Mapping[str, str]) -> Sample:
     """Rows of the log that asked for common conditions; rows that the space cannot read are left out."""
     rows, encoded = [], []
     for row in log.to_pylist():
@@ -120,7 +121,7 @@ def common_window(log: pa.Table, space: EvidenceSpace, knowledge: CommonKnowledg
         encoded.append(vector)
     matrix = np.array(encoded, dtype=np.int8).reshape(len(rows), space.n_features)
     ages = _ages(rows)
-    return _common(matrix, space, knowledge, ages, _logged_groups(rows, ages), *_answers(rows, "common"))
+    return _common(matrix, space, words, ages, _logged_groups(rows, ages), *_answers(rows, "common"))
 
 
 def rare_reference(cases: CaseSet, ontology: Ontology) -> Sample:
@@ -157,7 +158,7 @@ def _present(sample: Sample) -> np.ndarray:
 def _common(
     matrix: np.ndarray,
     space: EvidenceSpace,
-    knowledge: CommonKnowledge,
+    words: Mapping[str, str],
     ages: np.ndarray,
     groups: Mapping[str, np.ndarray],
     first: np.ndarray,
@@ -165,7 +166,6 @@ def _common(
 ) -> Sample:
     base = matrix[:, space.base].astype(np.float32)
     base[base == UNKNOWN] = np.nan
-    words = {evidence.code: evidence.label_en for evidence in knowledge.evidences}
     labels = tuple(words.get(code, code) for code in space.codes)
     return Sample(tuple(space.codes), labels, base, ages, groups, first, probability)
 

@@ -160,7 +160,72 @@ CONFIRMED_PATIENTS = Table(
     "One patient whose common condition a clinician confirmed; patient_id is prediction:<id>.",
 )
 
+_FINDING = (
+    column("finding", pa.string(), "condition that is judged"),
+    column("passed", pa.bool_(), "whether it holds"),
+    column("message", pa.string(), "why"),
+)
+COMMON_COMPARISON = Table(
+    "retraining/common_comparison",
+    pa.schema(
+        [
+            column("way", pa.string(), "champion, continued or retrained"),
+            column("chosen", pa.bool_(), "whether this way makes the challenger"),
+            column("group", pa.string(), "test part, confirmed (held out of both ways), or all of these"),
+            column("top1", pa.float64(), "share of first candidates that are right", required=False),
+            column("n", pa.int64(), "rows behind the figure"),
+            column("cpu_seconds", pa.float64(), "processor time of the training"),
+            *_FINDING,
+            column("version", pa.string(), "version in the registry", required=False),
+        ]
+    ),
+    ("way", "group", "finding"),
+    "A row is one figure or finding of a way to train the common models again, on the same rows.",
+)
+SHADOW_REPORT = Table(
+    "retraining/shadow_report",
+    pa.schema(
+        [
+            *_FINDING,
+            column("challenger", pa.string(), "bundle that answered in the shadow"),
+            column("n", pa.int64(), "replayed answers behind it"),
+        ]
+    ),
+    ("challenger", "finding"),
+    "A row is one finding on a challenger that answered logged requests again, unseen.",
+)
+RETRAINING_PROMOTION = Table(
+    "retraining/promotion",
+    pa.schema(
+        [
+            *_FINDING,
+            column("champion", pa.string(), "bundle that served when it was judged"),
+            column("challenger", pa.string(), "bundle that was judged"),
+            column("promoted", pa.bool_(), "whether every condition holds"),
+            column("at", _AT, "when it was judged"),
+        ]
+    ),
+    ("challenger", "finding"),
+    "A row is one condition that a challenger bundle must meet to serve.",
+)
+TRIAL = Table(
+    "retraining/trial",
+    pa.schema(
+        [
+            column("champion", pa.string(), "bundle on trial"),
+            column("predecessor", pa.string(), "bundle that served before it"),
+            column("promoted_at", _AT, "begin of the trial"),
+            column("until", _AT, "its end"),
+            column("passed", pa.bool_(), "whether nothing speaks against the champion"),
+            column("message", pa.string(), "why"),
+        ]
+    ),
+    ("champion",),
+    "The trial of the bundle that was promoted last; no row where none is on trial.",
+)
+
 MONITORING_TABLES = (
+    COMMON_COMPARISON, SHADOW_REPORT, RETRAINING_PROMOTION, TRIAL,
     PREDICTION_LOG, CLINICIAN_FEEDBACK, DRIFT_REPORT, PERFORMANCE_REPORT,
     CONFIRMED_CASES, EHR_CASES, CONFIRMED_PATIENTS,
 )  # fmt: skip

@@ -42,7 +42,16 @@ FRESHNESS: Mapping[str, dg.FreshnessPolicy] = {
         fail_window=timedelta(days=30), warn_window=timedelta(days=14)
     ),
     "serving": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=30), warn_window=timedelta(days=14)),
+    "monitoring": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(hours=26), warn_window=timedelta(hours=3)
+    ),
+    # A challenger is made when the decision asks for one, and every 90 days in any case.
+    "retraining": dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(days=180), warn_window=timedelta(days=100)
+    ),
 }
+#: Layers that follow the running service: sensors and schedules make them, never the whole graph's run.
+LIVE = ("monitoring", "retraining")
 #: The policy of a layer that names none.
 DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=30), warn_window=timedelta(days=14)
@@ -71,8 +80,10 @@ def on_change() -> dg.AutomationCondition:
     return made
 
 
-def condition_of(layer: str) -> dg.AutomationCondition:
-    """Give the automation condition of a layer."""
+def condition_of(layer: str) -> dg.AutomationCondition | None:
+    """Give the automation condition of a layer; a retraining starts by decision, never by changed content."""
+    if layer == "retraining":
+        return None
     return dg.AutomationCondition.on_cron(SOURCES_CRON) if layer == "sources" else on_change()
 
 

@@ -23,14 +23,25 @@ from medassets.orchestration.compute import COMPUTE_TAG, compute_of, pods_of
 from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
 from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
 from medassets.orchestration.tracking import MlflowTracking
+from medassets.orchestration.weights_biases import WandbMirror
 from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
 __all__ = ["LAYERS", "MODULES", "WHOLE_GRAPH", "build_definitions", "resources_for"]
 
 #: The layers of the graph, in the order in which data pass them; an asset's layer is its group.
-LAYERS = ("sources", "clinical", "features", "synthetic", "models", "evaluation", "serving")
+LAYERS = (
+    "sources",
+    "clinical",
+    "features",
+    "synthetic",
+    "models",
+    "evaluation",
+    "serving",
+    "monitoring",
+    "retraining",
+)
 #: Modules of ``medassets.orchestration.assets`` with the assets; most layers have one of their own name.
-MODULES = (*LAYERS, "documents", "ehr")
+MODULES = (*LAYERS, "documents", "ehr", "forms")
 #: Who answers for an asset, by the domain in its tags.
 OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",
@@ -46,6 +57,8 @@ CODE: Mapping[str, tuple[str, ...]] = {
     "models": ("learners/{domain}", "features"),
     "evaluation": ("evaluation",),
     "serving": ("serving",),
+    "monitoring": ("monitoring",),
+    "retraining": ("monitoring",),
 }
 
 
@@ -75,7 +88,8 @@ def build_definitions(
         if isinstance(asset, dg.AssetsDefinition)
     ]
     checks: list[dg.AssetChecksDefinition] = _declared(loaded, "CHECKS")
-    keys = [spec.key for asset in assets for spec in asset.specs if spec.partitions_def is None]
+    specs = [spec for asset in assets for spec in asset.specs]
+    keys = [s.key for s in specs if s.partitions_def is None and s.key.path[0] not in automation.LIVE]
     executor = automation.executor_of(settings, pods_of(assets, settings.gpu_pool))
     return dg.Definitions(
         assets=assets,
@@ -96,10 +110,15 @@ def _declared(modules: Sequence[ModuleType], name: str) -> list[Any]:
 def resources_for(settings: Settings) -> dict[str, Any]:
     """Give the installation's resources: its settings, the lake, the registry, the records of sources."""
     tracking = MlflowTracking.from_settings(settings)
+    mirror = WandbMirror(
+        project=settings.wandb_project or "",
+        mode=settings.wandb_mode,
+        directory=str(settings.home / "wandb"),
+    )
     return {
         "settings": settings,
-        "io_manager": DeltaIOManager(lake_dir=str(settings.lake_dir)),
-        "model_io_manager": ModelIOManager(tracking=tracking),
+        "io_manager": DeltaIOManager(lake_dir=settings.lake_root),
+        "model_io_manager": ModelIOManager(tracking=tracking, mirror=mirror),
         "source_io_manager": SourceIOManager(records_dir=str(settings.home / "records")),
         "tracking": tracking,
     }

@@ -12,6 +12,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from medassets.monitoring.challenger import CASE_TABLES, sources_of, with_sources
+from medassets.monitoring.confirmed import new_cases
 from medassets.orchestration import lineage
 from medassets.orchestration.inputs import ontology_of
 from medassets.orchestration.training import RareData, origin_of, rare_data
@@ -19,6 +21,7 @@ from medassets.serving.bundle import Bundle, write_bundle
 from medassets.serving.crosswalk import write_cross_references
 from medassets.serving.manifest import Metric, ModelEntry
 from medassets.serving.overlap import SEEN, write_seen
+from medassets.serving.signing import open_signer
 from medassets.serving.text import TEXT, write_matcher
 from medassets.settings import Settings
 
@@ -38,9 +41,14 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
         settings: the installation.
         instance: where materializations are recorded.
     """
-    above = lineage.recorded(instance, [*(f"models/{name}" for name in CARRIED), "evaluation/model_cards"])
+    known = [*(f"models/{name}" for name in CARRIED), "evaluation/model_cards", *CASE_TABLES]
+    above = lineage.recorded(instance, known)
+    confirmed = {key: inputs[key.split("/")[-1]] for key in CASE_TABLES}
     champion = inputs["promotion"].column("champion").to_pylist()[0]
     ranker, common = served_ranker(inputs["rare_ranker"], rare_data(inputs)), inputs["common_ensemble"]
+    found = new_cases(confirmed.values(), ranker.model.knowledge, ranker.model.cases.case_ids)
+    if len(found.cases):
+        ranker = ranker.add_cases(found.cases)
     models = [_entry(name, inputs, above, instance) for name in CARRIED]
     return write_bundle(
         settings.bundles_dir,
@@ -61,8 +69,9 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
             else model
             for model in models
         ],
-        data=lineage.data_entries(above),
-        sources=lineage.source_entries(above),
+        data=with_sources(lineage.data_entries(above), confirmed),
+        sources=[*lineage.source_entries(above), *sources_of(confirmed)],
+        sign=open_signer(settings).sign,
     )
 
 

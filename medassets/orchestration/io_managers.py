@@ -20,6 +20,8 @@ from medassets.orchestration.lake import LakeTable, Partition
 from medassets.orchestration.metadata import markdown_table, metrics_metadata, table_metadata
 from medassets.orchestration.source_files import SourceFile
 from medassets.orchestration.tracking import MlflowTracking
+from medassets.stores.addresses import join
+from medassets.orchestration.weights_biases import WandbMirror
 
 
 @runtime_checkable
@@ -50,7 +52,7 @@ class DeltaIOManager(dg.ConfigurableIOManager):
     ``metadata={"version": n}`` or ``versions`` pins the asset.
 
     Attributes:
-        lake_dir: root of the tables.
+        lake_dir: root of the tables, a folder or ``s3://...``.
         versions: asset key to Delta version, for reading as of an earlier state.
     """
 
@@ -60,7 +62,7 @@ class DeltaIOManager(dg.ConfigurableIOManager):
     def table(self, key: str) -> LakeTable:
         """Give the Delta table of an asset key."""
         spec = TABLES.get(key)
-        return LakeTable(Path(self.lake_dir, *key.split("/")), spec.primary_key if spec else ())
+        return LakeTable(join(self.lake_dir, key), spec.primary_key if spec else ())
 
     def holds(self, key: str) -> bool:
         """Say whether the table exists."""
@@ -115,11 +117,11 @@ class ModelIOManager(dg.ConfigurableIOManager):
     """
 
     tracking: MlflowTracking
+    mirror: WandbMirror = WandbMirror()
 
     def holds(self, key: str) -> bool:
         """Say whether the store exists; asking for the very version would cost seconds of imports."""
-        path = self.tracking.tracking_uri.removeprefix("sqlite:///")
-        return path == self.tracking.tracking_uri or Path(path).exists()
+        return self.tracking.started()
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Save, log and register a model; the same content keeps its version."""
@@ -130,15 +132,14 @@ class ModelIOManager(dg.ConfigurableIOManager):
             folder.mkdir()
             obj.save(folder)
             size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            inputs = _input_versions(context)
+            run = context.step_context.dagster_run
             version = self.tracking.keep(
-                obj,
-                folder,
-                name,
-                run=context.step_context.dagster_run,
-                log=context.log,
-                asset=key,
-                inputs=_input_versions(context),
+                obj, folder, name, run=run, log=context.log, asset=key, inputs=inputs
             )
+        if version.registered:
+            facts = {"dagster_run": run.run_id, "mlflow_run": version.run_id}
+            self.mirror.show(name, version.version, obj.metadata, inputs, facts)
         set_data_version(context, version.content_hash)
         described = dict(obj.metadata)
         context.add_output_metadata(

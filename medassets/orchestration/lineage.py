@@ -7,7 +7,7 @@ the walk from a prediction back to its sources (``serving.provenance``).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -30,13 +30,17 @@ class Recorded:
 def recorded(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, Recorded]:
     """Read the last materialization of each asset, and of everything above it."""
     found: dict[str, Recorded] = {}
-    waiting = list(keys)
+    asked = set(keys)
+    waiting = sorted(asked)
     while waiting:
         key = waiting.pop()
         if key in found:
             continue
         entry = instance.get_latest_materialization_event(AssetKey(key.split("/")))
         if entry is None or entry.asset_materialization is None:
+            if key not in asked:
+                # A live table, such as feedback, that nothing has arrived for yet.
+                continue
             raise LookupError(f"{key} has never been made: its lineage is not known")
         event = entry.asset_materialization
         tags = event.tags or {}
@@ -44,7 +48,10 @@ def recorded(instance: dg.DagsterInstance, keys: Iterable[str]) -> dict[str, Rec
         values = {name: value.value for name, value in event.metadata.items()}
         found[key] = Recorded(key, entry.run_id, values, inputs)
         waiting.extend(inputs)
-    return found
+    return {
+        key: replace(item, inputs=tuple(name for name in item.inputs if name in found))
+        for key, item in found.items()
+    }
 
 
 def data_entries(lineage: dict[str, Recorded]) -> list[DataEntry]:

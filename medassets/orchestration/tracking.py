@@ -75,6 +75,11 @@ class MlflowTracking(dg.ConfigurableResource):
         """Point at the store that the settings name."""
         return cls(tracking_uri=settings.mlflow_uri, artifacts=str(settings.mlflow_artifacts))
 
+    def started(self) -> bool:
+        """Say whether the store may hold a model; asking a store that was never made would make it."""
+        path = self.tracking_uri.removeprefix("sqlite:///")
+        return path == self.tracking_uri or Path(path).exists()
+
     def client(self) -> Any:
         """Give an ``MlflowClient`` of the store, made if it is not there yet."""
         switch_telemetry_off()

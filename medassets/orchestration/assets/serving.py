@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from medassets.orchestration.inputs import ins, tags
+from medassets.orchestration.inputs import describe, ins, tags
 from medassets.orchestration.promotion import CHAMPION, MODEL
 from medassets.orchestration.source_files import SourceFile, record
 from medassets.orchestration.tracking import MlflowTracking
@@ -23,7 +23,12 @@ from medassets.settings import Settings
         **RARE_INPUTS,
         **COMMON_INPUTS,
         **ins(
-            "models/rare_ranker", "models/common_inquiry", "evaluation/model_cards", "evaluation/promotion"
+            "models/rare_ranker",
+            "models/common_inquiry",
+            "evaluation/model_cards",
+            "evaluation/promotion",
+            "clinical/confirmed_cases",
+            "clinical/ehr_cases",
         ),
         **ins("models/common_ensemble", alias=CHAMPION),
     },
@@ -31,13 +36,15 @@ from medassets.settings import Settings
     code_version="1",
     kinds={"onnx", "numpy"},
     tags=tags("both"),
+    metadata=describe(code=("monitoring/confirmed.py",)),
 )
 def diagnosis_bundle(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> SourceFile:
     """Everything the API needs: ONNX, arrays, tables and the lineage of each; no training library.
 
-    The rare-disease memory is refitted on all known cases and annotations; the report's figures stay those of
+    The rare-disease memory is refitted on all known cases (those that feedback confirmed and hospital records
+    hold too) and annotations; the report's figures stay those of
     the split.
     """
     from medassets.orchestration.bundling import bundle
