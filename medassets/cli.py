@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, bundle, doctor, run, secure, serve, stream, ui, up, validate
+from medassets.commands import ask, bundle, doctor, forms, run, secure, serve, stream, ui, up, validate
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command()(up.up)
 app.command()(up.down)
 app.command()(up.status)
 app.command()(doctor.doctor)
+app.command()(forms.form_template)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(stream.app, name="stream")
 app.add_typer(secure.keys, name="keys")

@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from medassets.cohorts.acknowledging import acknowledge
 from medassets.cohorts.tables import TABLES
 from medassets.cohorts.tables_live import table_of
 from medassets.ingest.consent import Consent
@@ -25,9 +26,7 @@ from medassets.ingest.fhir_pull import pull
 from medassets.ingest.inbox import Delivery, Inbox
 from medassets.ingest.notes import phenotypes_in
 from medassets.ingest.pseudonyms import Pseudonymizer
-from medassets.ingest.quarantine import QuarantineRow
 from medassets.ingest.text import TextMatcher
-from medassets.knowledge.quarantine import QUARANTINE_FIELDS
 from medassets.settings import Settings
 
 #: Outputs of ``day_tables``: name to table.
@@ -38,6 +37,8 @@ DAY_TABLES = {
 }
 #: Value of ``file`` in ``clinical/ehr_counts`` where a count is of the whole day.
 ALL_FILES = "all"
+#: Value of ``what`` for the valid resources of a file.
+RESOURCES = "resources"
 
 
 def inbox_of(settings: Settings) -> Inbox:
@@ -116,7 +117,7 @@ def day_tables(settings: Settings, day: str, consents: pa.Table) -> dict[str, pa
     }
 
 
-def acknowledge(settings: Settings, day: str, counts: pa.Table, quarantine: pa.Table) -> pa.Table:
+def acknowledge_files(settings: Settings, day: str, counts: pa.Table, quarantine: pa.Table) -> pa.Table:
     """Move a day's files to done or failed, with a report beside each: ``clinical/ehr_deliveries``.
 
     Args:
@@ -125,30 +126,10 @@ def acknowledge(settings: Settings, day: str, counts: pa.Table, quarantine: pa.T
         counts: the day's ``clinical/ehr_counts``; files that it does not name stay, they came later.
         quarantine: the day's ``clinical/ehr_quarantine``.
     """
-    held: dict[str, dict[str, int]] = {}
-    origins = {}
-    for row in counts.to_pylist():
-        if row["file"] != ALL_FILES:
-            held.setdefault(row["file"], {})[row["what"]] = row["n"]
-            origins[row["file"]] = row["origin"]
-    rejected = [
-        QuarantineRow(**{name: row[name] for name in QUARANTINE_FIELDS}) for row in quarantine.to_pylist()
-    ]
-    inbox = inbox_of(settings)
-    used = [delivery for delivery in inbox.deliveries(day) if delivery.label in held]
-    failed = {label for label, found in held.items() if found["rejected"] and not found["resources"]}
-    inbox.finish(day, used, failed, rejected)
-    rows = [
-        {
-            "day": day,
-            "file": label,
-            "state": "failed" if label in failed else "done",
-            **found,
-            "origin": origins[label],
-        }
-        for label, found in sorted(held.items())
-    ]
-    return table_of(TABLES["clinical/ehr_deliveries"], rows)
+    good = {row["file"]: row["n"] for row in counts.to_pylist() if row["what"] == RESOURCES}
+    return acknowledge(
+        inbox_of(settings), day, good, quarantine, settings.fhir_origin, "clinical/ehr_deliveries"
+    )
 
 
 def note_phenotypes(notes: pa.Table, matcher: TextMatcher) -> pa.Table:
@@ -166,6 +147,6 @@ def _counts(records: Records) -> list[dict[str, Any]]:
     """Give the counts of a day and of its files as rows."""
     rows = [{"file": ALL_FILES, "what": what, "n": n} for what, n in sorted(records.counts.items())]
     for label, (resources, rejected) in sorted(records.files.items()):
-        rows.append({"file": label, "what": "resources", "n": resources})
+        rows.append({"file": label, "what": RESOURCES, "n": resources})
         rows.append({"file": label, "what": "rejected", "n": rejected})
     return rows

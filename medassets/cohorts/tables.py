@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from medassets.cohorts.schema import SchemaError, Table, column, conform, data_dictionary, duplicated_keys
 from medassets.cohorts.tables_common import COMMON_TABLES
-from medassets.cohorts.tables_live import LIVE_TABLES, by_day
+from medassets.cohorts.tables_live import FORM_DELIVERIES, LIVE_TABLES, by_day
 from medassets.cohorts.tables_rare import RARE_TABLES
 
 __all__ = [
@@ -42,5 +42,5 @@ def register(tables: Iterable[Table]) -> None:
 
 register(RARE_TABLES)
 register(COMMON_TABLES)
-register(LIVE_TABLES)
+register([*LIVE_TABLES, FORM_DELIVERIES])
 register(by_day(TABLES["clinical/quarantine"], f"clinical/{name}_quarantine") for name in ("ehr", "form"))

@@ -11,6 +11,7 @@ pseudonyms, and a source file by its SHA-256, because names of files may carry n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -209,6 +210,13 @@ LIVE_TABLES: tuple[Table, ...] = (
         column("severity", pa.int32(), "0 none to 10 worst", required=False),
         column("source_row", pa.int32(), "row of the file, from 1"),
     ),
+)
+
+
+FORM_DELIVERIES = replace(
+    next(table for table in LIVE_TABLES if table.key == "clinical/ehr_deliveries"),
+    key="clinical/form_deliveries",
+    description="One row a file of symptom forms that was delivered; its resources are answers.",
 )
 
 

@@ -23,7 +23,7 @@ from medassets.orchestration.compute import COMPUTE_TAG, compute_of, pods_of
 from medassets.orchestration.inputs import CODE_KEY, SETTINGS_KEY
 from medassets.orchestration.io_managers import DeltaIOManager, ModelIOManager, SourceIOManager
 from medassets.orchestration.tracking import MlflowTracking
-from medassets.orchestration.weights_biases import WandbMirror
+from medassets.orchestration.weights_biases import mirror_config
 from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
 __all__ = ["LAYERS", "MODULES", "WHOLE_GRAPH", "build_definitions", "resources_for"]
@@ -110,15 +110,10 @@ def _declared(modules: Sequence[ModuleType], name: str) -> list[Any]:
 def resources_for(settings: Settings) -> dict[str, Any]:
     """Give the installation's resources: its settings, the lake, the registry, the records of sources."""
     tracking = MlflowTracking.from_settings(settings)
-    mirror = WandbMirror(
-        project=settings.wandb_project or "",
-        mode=settings.wandb_mode,
-        directory=str(settings.home / "wandb"),
-    )
     return {
         "settings": settings,
         "io_manager": DeltaIOManager(lake_dir=settings.lake_root),
-        "model_io_manager": ModelIOManager(tracking=tracking, mirror=mirror),
+        "model_io_manager": ModelIOManager(tracking=tracking, wandb=mirror_config(settings)),
         "source_io_manager": SourceIOManager(records_dir=str(settings.home / "records")),
         "tracking": tracking,
     }

@@ -22,7 +22,7 @@ SOME = "Ottoline has arachnodactyly. No scoliosis."
 class Site:
     """An installation with a key and nothing else."""
 
-    def __init__(self, home, **more) -> None:
+    def __init__(self, home, modules=("sources", "ehr"), **more) -> None:
         from medassets.serving.sealing import new_key
 
         home.mkdir()
@@ -30,19 +30,20 @@ class Site:
         key.write_text(new_key())
         key.chmod(0o600)
         self.settings = Settings(home=home, key_file=key, _env_file=None, **more)
-        self.defs = build_definitions(self.settings, modules=["sources", "ehr"])
+        self.defs = build_definitions(self.settings, modules=modules)
         self.instance = dg.DagsterInstance.ephemeral()
         sources = self.defs.resolve_job_def("look_at_sources")
         assert sources.execute_in_process(instance=self.instance).success
 
-    def drop(self, name: str, content: bytes, age: float = 60) -> None:
-        self.settings.fhir_inbox.mkdir(parents=True, exist_ok=True)
-        path = self.settings.fhir_inbox / name
+    def drop(self, name: str, content: bytes, age: float = 60, folder=None) -> None:
+        folder = folder or self.settings.fhir_inbox
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
         path.write_bytes(content)
         os.utime(path, (time.time() - age,) * 2)
 
-    def look(self) -> list[dg.RunRequest]:
-        (sensor,) = (s for s in self.defs.sensors if s.name == "fhir_inbox_files")
+    def look(self, name: str = "fhir_inbox_files") -> list[dg.RunRequest]:
+        (sensor,) = (s for s in self.defs.sensors if s.name == name)
         context = dg.build_sensor_context(
             instance=self.instance, resources={"settings": self.settings}, definitions=self.defs
         )

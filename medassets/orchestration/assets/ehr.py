@@ -94,7 +94,7 @@ def ehr_deliveries(
     ehr_quarantine: pa.Table,
 ) -> pa.Table:
     """Move the day's files to done or failed, now that their content is in the lake, with their errors."""
-    return ehr.acknowledge(settings, context.partition_key, ehr_counts, ehr_quarantine)
+    return ehr.acknowledge_files(settings, context.partition_key, ehr_counts, ehr_quarantine)
 
 
 @dg.asset(
