@@ -38,6 +38,7 @@ def up(profile: Profile = None) -> None:
     with _stack_errors(), _planned(profile) as made:
         from medassets.deploying.manager import start, wait_until_healthy
 
+        _give_page_its_key(made)
         for note in made.notes:
             err.print(f"[yellow]note:[/yellow] {note}", highlight=False)
         start(made)
@@ -95,6 +96,16 @@ def _planned(profile: str | None) -> Iterator[Plan]:
     made.folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(name, encoding="ascii")
     yield made
+
+
+def _give_page_its_key(made: Plan) -> None:
+    """Let the page ask where the API asks for keys; the key is of this installation, in a file of its owner's."""
+    from medassets.commands.serve import development_key
+
+    config = settings()
+    for ready in made.members:
+        if ready.process.name == "page" and config.auth in ("keys", "both"):
+            ready.environment["MEDASSETS_API_KEY"] = development_key(config)
 
 
 def _has_bundle(made: Plan) -> bool:

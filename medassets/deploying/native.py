@@ -141,7 +141,8 @@ def _ready(process: Process, command: list[str], made: Plan, settings: Settings)
     if process.is_own:
         shared = {name: filled(value, at) for name, value in shared_environment(made.profile).items()}
         own = {"DAGSTER_HOME": f"{settings.home}/dagster", "BENTOML_HOME": f"{settings.home}/bentoml"}
-        environment = settings.as_environment() | TELEMETRY_OFF | shared | own | environment
+        # A site's own stores go before those of the stack.
+        environment = shared | settings.as_environment() | TELEMETRY_OFF | own | environment
     kind, _, what = process.health.partition(":")
     looked = _in_environment(what, environment) if kind == "exec" else f"{BIND}:{port}{what}"
     return Ready(

@@ -190,6 +190,7 @@ PROCESSES: tuple[Process, ...] = (
         name="page",
         command=("medassets", "ui", "--host", "{bind}", "--port", "{port}", "--api", "http://{api}"),
         port=3080, health="http:/_stcore/health", memory_mb=512, cpus=0.5,
+        container_environment={"MEDASSETS_API_KEY": "${MEDASSETS_API_KEY}"},
         image="training", profiles=BOTH,
     ),
     Process(
@@ -245,6 +246,8 @@ def shared_environment(profile: StackProfile) -> dict[str, str]:
         "MEDASSETS_STREAM__KAFKA_SERVERS": "{kafka}",
         "MEDASSETS_STREAM__MQTT_HOST": "{mosquitto_host}",
         "MEDASSETS_STREAM__MQTT_PORT": "{mosquitto_port}",
+        "MEDASSETS_PREDICTIONS_URL": "postgresql://medassets:{password}@{postgres}/postgres",
+        "MEDASSETS_CACHE__URL": "redis://{redis}/0",
         DATABASE_VARIABLE: "postgresql://medassets:{password}@{postgres}/postgres",
     }
 
