@@ -21,7 +21,7 @@ from medassets.orchestration.metadata import markdown_table, metrics_metadata, t
 from medassets.orchestration.source_files import SourceFile
 from medassets.orchestration.tracking import MlflowTracking
 from medassets.stores.addresses import join
-from medassets.orchestration.weights_biases import WandbMirror
+from medassets.orchestration.weights_biases import mirror_of
 
 
 @runtime_checkable
@@ -117,7 +117,9 @@ class ModelIOManager(dg.ConfigurableIOManager):
     """
 
     tracking: MlflowTracking
-    mirror: WandbMirror = WandbMirror()
+    wandb: dict[str, str] = Field(
+        default_factory=dict, description="project, directory and mode of a mirror; empty: none"
+    )
 
     def holds(self, key: str) -> bool:
         """Say whether the store exists; asking for the very version would cost seconds of imports."""
@@ -137,9 +139,9 @@ class ModelIOManager(dg.ConfigurableIOManager):
             version = self.tracking.keep(
                 obj, folder, name, run=run, log=context.log, asset=key, inputs=inputs
             )
-        if version.registered:
+        if version.registered and self.wandb:
             facts = {"dagster_run": run.run_id, "mlflow_run": version.run_id}
-            self.mirror.show(name, version.version, obj.metadata, inputs, facts)
+            mirror_of(self.wandb).show(name, version.version, obj.metadata, inputs, facts)
         set_data_version(context, version.content_hash)
         described = dict(obj.metadata)
         context.add_output_metadata(

@@ -32,6 +32,7 @@ from medassets.orchestration import staleness
 from medassets.orchestration.build import WHOLE_GRAPH, build_definitions
 from medassets.orchestration.instance import open_instance
 from medassets.orchestration.io_managers import Holds
+from medassets.orchestration.openlineage import LAUNCHED_BY, send_run
 from medassets.orchestration.progress import AssetLine, Progress
 from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
@@ -111,6 +112,9 @@ def run_graph(
         graph = defs.resolve_asset_graph()
         keys = _selected(graph, job, select)
         _run_waves(_Waves(job, graph, instance, defs.resources or {}, console, summary), keys, force)
+        if settings.openlineage_url:
+            for run_id in summary.run_ids:
+                send_run(settings.openlineage_url, graph, instance, run_id)
         summary.sources = _origins(instance, graph)
         _read_results(instance, graph, summary)
     summary.success = not summary.failed
@@ -164,7 +168,7 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
     """Run one wave; what came after a failure is counted as skipped."""
     job = at.job.get_subset(asset_selection=set(wave))
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    run = at.instance.create_run_for_job(job, run_config=quiet, tags={"medassets/launched_by": "run_graph"})
+    run = at.instance.create_run_for_job(job, run_config=quiet, tags={LAUNCHED_BY: "run_graph"})
     texts = {key.to_user_string(): why[key].text if key in why else "follows its inputs" for key in wave}
     progress = Progress(at.console, len(wave), texts)
     with progress.shown():
@@ -186,7 +190,7 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
 
 
 def _give_memory_back() -> None:
-    """Collect the main figures and places that assets state of themselves (``headline``, ``place``)."""
+    """Return what a step has freed to the machine: a run is one process, and leftovers would add up."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; other C libraries have none
