@@ -6,12 +6,14 @@ service makes of it (``serving.swap``).
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from medassets.commands.output import AsJson, emit, failures, out, settings
+from medassets.commands.output import BAD_INPUT, AsJson, emit, failures, out, settings, stop
+from medassets.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,8 +57,10 @@ def use(
     config = settings()
     with failures(as_json):
         from medassets.serving.bundle import load_bundle, point_latest
+        from medassets.serving.signing import pinned_keys
 
         load_bundle(config.bundles_dir / version)
+        pinned_keys(config).check(config.bundles_dir / version)
         point_latest(config.bundles_dir, version)
     _say(version, as_json)
 
@@ -67,9 +71,120 @@ def rollback(as_json: AsJson = False) -> None:
     config = settings()
     with failures(as_json):
         from medassets.serving.bundle import roll_back
+        from medassets.serving.signing import pinned_keys
 
-        version = roll_back(config.bundles_dir)
+        version = roll_back(config.bundles_dir, pinned_keys(config).check)
     _say(version, as_json)
+
+
+@app.command()
+def publish(
+    version: Annotated[str | None, typer.Argument(help="Default: the latest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a bundle to MEDASSETS_BUNDLES_URL, where the machines that serve fetch it."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.bundle import latest_bundle, load_bundle
+        from medassets.serving.bundle_store import publish_bundle
+
+        directory = config.bundles_dir / version if version else latest_bundle(config.bundles_dir)
+        bundle = load_bundle(directory)
+        uploaded = publish_bundle(bundle, _store(config, as_json))
+    if as_json:
+        emit({"version": bundle.version, "uploaded": uploaded})
+        return
+    out.print(f"{bundle.version} is in {config.bundles_url}" + ("" if uploaded else ", and was before"))
+
+
+@app.command()
+def fetch(
+    version: Annotated[str | None, typer.Argument(help="Default: the store's latest.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a bundle from MEDASSETS_BUNDLES_URL, verify it, and serve it."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.bundle_store import fetch_bundle
+
+        bundle = fetch_bundle(_store(config, as_json), config.bundles_dir, version)
+    _say(bundle.version, as_json)
+
+
+def _store(config: Any, as_json: bool) -> Any:
+    from medassets.stores.objects import ObjectStore
+
+    if config.bundles_url is None:
+        stop(BAD_INPUT, "MEDASSETS_BUNDLES_URL is not set: s3://bucket/prefix", as_json=as_json)
+    return ObjectStore(config.bundles_url)
+
+
+VersionArgument = Annotated[
+    str | None, typer.Argument(help="As `medassets bundle list` shows it; default: the served one.")
+]
+
+
+@app.command()
+def verify(version: VersionArgument = None, as_json: AsJson = False) -> None:
+    """Check a bundle: each file's sum, and who signed the manifest."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.bundle import load_bundle
+        from medassets.serving.signing import pinned_keys
+
+        bundle = load_bundle(_directory(config, version))
+        key = pinned_keys(config).check(bundle.directory)
+    files = len(bundle.manifest.files)
+    if as_json:
+        emit({"version": bundle.version, "files": files, "signed_by": key})
+        return
+    out.print(f"{bundle.version}: {files} files as its manifest says, signed with key {key}", highlight=False)
+
+
+@app.command()
+def sign(version: VersionArgument = None, as_json: AsJson = False) -> None:
+    """Sign a bundle of this installation, after comparing its files with the manifest."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.bundle import load_bundle, sign_bundle
+        from medassets.serving.signing import open_signer
+
+        bundle = load_bundle(_directory(config, version))
+        signer = open_signer(config)
+        sign_bundle(bundle.directory, signer.sign)
+    if as_json:
+        emit({"version": bundle.version, "signed_by": signer.key_id})
+        return
+    out.print(f"{bundle.version} is signed with key {signer.key_id}", highlight=False)
+
+
+@app.command("new-key")
+def new_key(
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Trust the old keys no more, also in bentos built before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new signing key, trust it, and sign anew each kept bundle that the old keys vouch for."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.signing import change_key
+
+        done = change_key(config, drop_old=drop_old)
+    if as_json:
+        emit({"key": done.key_id, "signed": done.signed, "left": done.left, "dropped": done.dropped})
+        return
+    out.print(f"key {done.key_id} signs from now on; {len(done.signed)} bundles signed anew", highlight=False)
+    for left, reason in done.left.items():
+        out.print(f"  {left} was left: {reason}", highlight=False)
+    kept = "" if drop_old else "; the old keys are still trusted, `--drop-old` ends that"
+    out.print(f"restart services that run from a bento built before{kept}")
+
+
+def _directory(config: Settings, version: str | None) -> Path:
+    from medassets.serving.bundle import latest_bundle
+
+    return config.bundles_dir / version if version else latest_bundle(config.bundles_dir)
 
 
 def _say(version: str, as_json: bool) -> None:

@@ -20,6 +20,7 @@ from medassets.serving.predictor import Diagnoser
 from medassets.serving.provenance import Node, lineage
 from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.sealing import Sealer, read_keys
+from medassets.serving.signing import pinned_keys
 from medassets.serving.store import NoPredictionError, PredictionStore, Record
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
 from medassets.settings import Settings
@@ -134,12 +135,14 @@ def open_desk(settings: Settings, bundle_dir: Path | None = None, *, bento: str 
     """The desk of this installation: the latest bundle, or the given one, and the installation's store.
 
     Raises:
-        BundleError: there is no bundle, or it is not what its manifest says.
+        BundleError: there is no bundle, nobody trusted signed it, or it is not what its manifest says.
         StoreError: the store cannot be opened.
     """
     sealer = open_sealer(settings)
+    directory = bundle_dir or latest_bundle(settings.bundles_dir)
+    pinned_keys(settings).check(directory)
     with collector_paused():
-        diagnoser = Diagnoser.load(bundle_dir or latest_bundle(settings.bundles_dir))
+        diagnoser = Diagnoser.load(directory)
         store = PredictionStore(store_place(settings), sealer)
         return Desk(diagnoser, store, bento=bento, bundles_dir=settings.bundles_dir, sealer=sealer)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 
-from medassets.serving.bundle import file_sha256, load_bundle
+from medassets.serving.bundle import SIGNATURE, file_sha256, load_bundle
 from medassets.settings import TELEMETRY_OFF
 
 NAME = "diagnosis"
@@ -75,6 +75,10 @@ def build_bento(bundle_dir: Path, store_dir: Path) -> BuiltBento:
     with tempfile.TemporaryDirectory(prefix="medassets-bento-") as folder:
         context = Path(folder)
         _stage_code(context)
+        # A bundle signed anew is another bento: the copy inside carries the signature.
+        signature = bundle.directory / SIGNATURE
+        if signature.exists():
+            shutil.copy2(signature, context / SIGNATURE)
         version = f"{bundle.version}-{_digest(context)[:8]}"
         path = store_dir / "bentos" / NAME / version
         if not (path / "bento.yaml").is_file():

@@ -33,6 +33,8 @@ from medassets.serving.manifest import (
 )
 
 MANIFEST = "manifest.json"
+#: Beside it, who made the bundle (``signing``).
+SIGNATURE = "manifest.sig"
 LATEST = "latest"
 HISTORY = "history"
 _PICKLE_SUFFIXES = {".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill"}
@@ -76,6 +78,7 @@ def write_bundle(
     data: Sequence[DataEntry],
     sources: Sequence[SourceEntry],
     make_latest: bool = True,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> Bundle:
     """Write a bundle and make it the latest.
 
@@ -88,6 +91,8 @@ def write_bundle(
         data: tables that the models learned from.
         sources: files that the tables came from.
         make_latest: move ``latest`` to it.
+        sign: makes the signature of the manifest's bytes (``signing.Signer``); services refuse an unsigned
+            bundle.
 
     Returns:
         The verified bundle; an existing one where the content is the same.
@@ -122,8 +127,11 @@ def write_bundle(
         target = bundles_dir / manifest.version
         if target.exists():
             shutil.rmtree(building)
+            load_bundle(target)  # before it is signed: it may have been changed since
         else:
             os.replace(building, target)
+        if sign:
+            sign_bundle(target, sign)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
@@ -131,6 +139,21 @@ def write_bundle(
     if make_latest:
         point_latest(bundles_dir, bundle.version)
     return bundle
+
+
+def sign_bundle(directory: Path, sign: Callable[[bytes], bytes]) -> None:
+    """Sign a bundle's manifest, in place of the signature that it had.
+
+    Raises:
+        BundleError: there is no manifest, or the signature cannot be written.
+    """
+    # Not in the bundle's own folder: who verifies it meanwhile would find a file that is not listed.
+    pending = directory.parent / f".{SIGNATURE}-{os.getpid()}"
+    try:
+        pending.write_bytes(sign((directory / MANIFEST).read_bytes()))
+        os.replace(pending, directory / SIGNATURE)
+    except OSError as error:
+        raise BundleError(f"bundle {directory} cannot be signed: {error.strerror}") from error
 
 
 def load_bundle(directory: Path) -> Bundle:
@@ -201,8 +224,12 @@ def point_latest(bundles_dir: Path, version: str) -> None:
     _point(bundles_dir, version, history)
 
 
-def roll_back(bundles_dir: Path) -> str:
+def roll_back(bundles_dir: Path, check: Callable[[Path], object] | None = None) -> str:
     """Make the version the latest that was so before the present one.
+
+    Args:
+        bundles_dir: folder of all bundles.
+        check: refuses a bundle beyond its sums, for example for its signature (``signing.PinnedKeys.check``).
 
     Returns:
         That version, verified.
@@ -216,6 +243,8 @@ def roll_back(bundles_dir: Path) -> str:
     if not history:
         raise BundleError(f"no earlier bundle in {bundles_dir} to go back to")
     load_bundle(bundles_dir / history[-1])
+    if check:
+        check(bundles_dir / history[-1])
     _point(bundles_dir, history[-1], history)
     return history[-1]
 
@@ -258,7 +287,8 @@ def file_sha256(path: Path) -> str:
 
 def _faults(directory: Path, manifest: Manifest) -> Iterator[str]:
     present = {_relative(path, directory): path for path in _files(directory)}
-    present.pop(MANIFEST, None)
+    for own in (MANIFEST, SIGNATURE):
+        present.pop(own, None)
     for name, entry in manifest.files.items():
         path = present.pop(name, None)
         if path is None:

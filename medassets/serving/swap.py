@@ -3,8 +3,9 @@
 What belongs here: following the ``latest`` pointer. What does not: bundles on disk (``bundle``) and
 answering.
 
-A request keeps the desk that it began with; the next one gets the new desk. A bundle that is not what its
-manifest says, or that this version cannot read, is refused and the old one goes on answering. While both are
+A request keeps the desk that it began with; the next one gets the new desk. A bundle that nobody trusted has
+signed, that is not what its manifest says, or that this version cannot read, is refused and the old one goes
+on answering. While both are
 loaded, the process holds both in memory.
 """
 
@@ -23,6 +24,7 @@ import pyarrow as pa
 from medassets.serving.answering import NO_BENTO, Desk, collector_paused, open_sealer, store_place
 from medassets.serving.bundle import BundleError, latest_bundle
 from medassets.serving.predictor import Diagnoser
+from medassets.serving.signing import pinned_keys
 from medassets.serving.store import PredictionStore, StoreError
 from medassets.settings import Settings
 
@@ -73,8 +75,10 @@ class DeskKeeper:
             Whether it was loaded.
         """
         try:
+            directory = bundle_dir or latest_bundle(self._settings.bundles_dir)
+            pinned_keys(self._settings).check(directory)
             with collector_paused():
-                diagnoser = self._load(bundle_dir or latest_bundle(self._settings.bundles_dir))
+                diagnoser = self._load(directory)
                 self.desk = self._made(diagnoser)
         except (BundleError, StoreError) as error:
             self._closed_because = str(error)

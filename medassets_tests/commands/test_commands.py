@@ -223,5 +223,14 @@ def test_bundles_are_listed_used_and_rolled_back(home):
     assert json.loads(invoke("bundle", "rollback", "--json").stdout) == {"version": one}
     assert "no earlier bundle" in invoke("bundle", "rollback", code=3).stderr
     invoke("bundle", "use", two)
+    shown = json.loads(invoke("bundle", "verify", "--json").stdout)
+    assert shown["version"] == two and shown["files"] == 1
+    (home / "bundles" / one / "manifest.sig").unlink()
+    assert "is not signed" in invoke("bundle", "use", one, code=3).stderr
+    assert "is not signed" in invoke("bundle", "verify", one, code=3).stderr
+    invoke("bundle", "sign", one)
+    changed = json.loads(invoke("bundle", "new-key", "--drop-old", "--json").stdout)
+    assert changed["signed"] == sorted([one, two]) and changed["dropped"] == [shown["signed_by"]]
+    assert json.loads(invoke("bundle", "verify", one, "--json").stdout)["signed_by"] == changed["key"]
     assert latest_bundle(home / "bundles").name == two
     assert "does not exist" in invoke("bundle", "use", "nope", code=3).stderr

@@ -12,7 +12,9 @@ from medassets.serving.answering import Desk
 from medassets.serving.bundle import write_bundle
 from medassets.serving.manifest import DataEntry, ModelEntry, SourceEntry
 from medassets.serving.predictor import Diagnoser
+from medassets.serving.signing import open_signer
 from medassets.serving.store import PredictionStore
+from medassets.settings import Settings
 
 OBO = """format-version: 1.2
 data-version: hp/releases/2026-01-01
@@ -133,6 +135,8 @@ def fake_bundle(bundles_dir, **overrides):
         "sources": [
             SourceEntry(name="sources/phenopackets", origin="folder", location="a.zip", sha256="5ca1ab1e")
         ],
+        # The layout of an installation, so that a service over this folder trusts it.
+        "sign": open_signer(Settings(home=bundles_dir.parent)).sign,
     } | overrides  # fmt: skip
     return write_bundle(bundles_dir, **arguments)
 
