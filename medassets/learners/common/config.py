@@ -65,9 +65,9 @@ class NetworkConfig(_Frozen):
     width: PositiveInt = Field(default=96, description="size of an answer's embedding")
     hidden: PositiveInt = 96
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    epochs: PositiveInt = 8
-    batch: PositiveInt = 128
-    learning_rate: float = Field(default=2e-3, gt=0)
+    epochs: PositiveInt = 5
+    batch: PositiveInt = 256
+    learning_rate: float = Field(default=3e-3, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
 
 

@@ -101,7 +101,7 @@ def term_embeddings(
         model_dir=settings.language_model_dir,
         cache_dir=settings.home / "cache" / "embeddings",
         quick=settings.profile == "quick",
-        needed=used_terms(profiles, ontology) if settings.profile == "quick" else None,
+        needed=used_terms(profiles, ontology, at_least=5) if settings.profile == "quick" else None,
     )
     return embed(ontology, profiles, seed=settings.seed, text=text)
 

@@ -49,7 +49,11 @@ def test_used_terms_are_the_annotated_ones_and_their_ancestors() -> None:
     ontology = made_up_ontology()
     knowledge = made_up_knowledge(ontology)
     expected = ontology.implied(knowledge.term.tolist())
-    assert set(np.flatnonzero(used_terms(knowledge.raw_profiles(), ontology))) == expected
+    profiles = knowledge.raw_profiles()
+    assert set(np.flatnonzero(used_terms(profiles, ontology))) == expected
+    diseases = np.asarray((profiles != 0).sum(axis=0)).ravel()
+    often = ontology.implied(np.flatnonzero(diseases >= 2).tolist())
+    assert set(np.flatnonzero(used_terms(profiles, ontology, at_least=2))) == often < expected
 
 
 def test_definitions_are_read_in_the_full_setting_only() -> None:
