@@ -52,6 +52,7 @@ def failures(as_json: bool = False) -> Iterator[None]:
     from medassets.serving.bundle import BundleError
     from medassets.serving.requests import RequestError
     from medassets.serving.store import AuditError, NoPredictionError, StoreError
+    from medassets.stores.objects import ObjectError
 
     try:
         yield
@@ -61,7 +62,7 @@ def failures(as_json: bool = False) -> Iterator[None]:
         stop(BAD_INPUT, str(error), as_json=as_json)
     except BundleError as error:
         stop(NOT_READY, str(error), as_json=as_json)
-    except (AuditError, StoreError) as error:
+    except (AuditError, StoreError, ObjectError) as error:
         stop(FAILURE, str(error), as_json=as_json)
 
 

@@ -100,6 +100,7 @@ def pipeline_of(config: Settings, source: str) -> Pipeline:
 
     from medassets.ingest.streams.events import Rules
     from medassets.ingest.streams.pipeline import open_pipeline
+    from medassets.stores.addresses import delta_options, join
 
     asked = config.stream
     rules = Rules(
@@ -108,12 +109,13 @@ def pipeline_of(config: Settings, source: str) -> Pipeline:
         pseudonym=_pseudonyms(config),
     )
     return open_pipeline(
-        lambda key: str(config.lake_dir / key),
+        lambda key: join(config.lake_root, key),
         source,
         rules,
         hours=asked.duplicate_hours,
         most=asked.duplicate_ids,
         compact_every=asked.compact_every,
+        options=delta_options(config.lake_root),
     )
 
 

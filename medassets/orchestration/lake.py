@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from medassets.orchestration.content import table_hash
+from medassets.stores.addresses import delta_options, is_remote
 
 #: Key of a commit's own note on what it wrote.
 HASH_KEY = "medassets.content_hash"
@@ -53,17 +54,18 @@ class Partition:
 
 
 class LakeTable:
-    """One Delta table at ``path``."""
+    """One Delta table at ``path``: a folder, or ``s3://...``."""
 
-    def __init__(self, path: Path, primary_key: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path | str, primary_key: Sequence[str] = ()) -> None:
         self.path = path
         self.primary_key = tuple(primary_key)
+        self._options = delta_options(path)
 
     def exists(self) -> bool:
         """Say whether the table has a first version."""
         from deltalake import DeltaTable
 
-        return DeltaTable.is_deltatable(str(self.path))
+        return DeltaTable.is_deltatable(str(self.path), self._options)
 
     def version(self) -> int:
         """Give the newest version.
@@ -124,7 +126,7 @@ class LakeTable:
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         try:
-            return DeltaTable(str(self.path), version=version)
+            return DeltaTable(str(self.path), version=version, storage_options=self._options)
         except TableNotFoundError as error:
             raise FileNotFoundError(f"{self.path} holds no table yet: materialize it first") from error
         except DeltaError as error:
@@ -140,7 +142,8 @@ class LakeTable:
         from deltalake import CommitProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
-        self.path.mkdir(parents=True, exist_ok=True)
+        if not is_remote(self.path):
+            Path(self.path).mkdir(parents=True, exist_ok=True)
         for attempt in range(1, ATTEMPTS + 1):
             slice_exists = partition is not None and self.exists()
             try:
@@ -152,6 +155,7 @@ class LakeTable:
                     predicate=partition.predicate() if partition and slice_exists else None,
                     partition_by=[partition.column] if partition else None,
                     description=description,
+                    storage_options=self._options,
                     commit_properties=CommitProperties(custom_metadata=dict(notes)),
                 )
             except (CommitFailedError, DeltaError) as error:
