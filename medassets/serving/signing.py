@@ -1,4 +1,4 @@
-"""Who made a bundle: an Ed25519 signature over its manifest, checked against public keys that the site pinned.
+"""Who made a bundle: an Ed25519 signature over its manifest, checked against public keys that a site pinned.
 
 What belongs here: the signing key, the pinned public keys, signing and checking. What does not: the sums of
 the files, which the manifest holds and ``bundle`` compares; a signature over the manifest covers every file.

@@ -33,7 +33,7 @@ from medassets.settings import Settings
         **ins("models/common_ensemble", alias=CHAMPION),
     },
     io_manager_key="source_io_manager",
-    code_version="1",
+    code_version="2",
     kinds={"onnx", "numpy"},
     tags=tags("both"),
     metadata=describe(code=("monitoring/confirmed.py",)),
@@ -58,7 +58,7 @@ def diagnosis_bundle(
     key=["serving", "diagnosis_bento"],
     ins=ins("serving/diagnosis_bundle"),
     io_manager_key="source_io_manager",
-    code_version="1",
+    code_version="2",
     kinds={"bentoml"},
     tags=tags("both"),
 )
