@@ -75,7 +75,7 @@ class FewShotConfig(BaseModel):
             "encoder_steps": 150,
             "dimension": 192,
             "episodes_per_disease": 5,
-            "meta_iterations": 200,
+            "meta_iterations": 100,
             "synthesis_families": 2,
             "synthesis_epochs": 20,
         }

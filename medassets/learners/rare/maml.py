@@ -90,7 +90,8 @@ class MAML:
         """
         import torch
 
-        torch.set_num_threads(self.config.threads)
+        # Episodes are small: a second thread would only wait, at full load.
+        torch.set_num_threads(1)
         torch.manual_seed(self.config.seed)
         labels = knowledge.labels(cases)
         parameters, context = nets.start(
