@@ -229,13 +229,13 @@ class Settings(BaseSettings):
     )
     dagster_database: str | None = Field(
         None,
-        pattern="^postgres(ql)?://",
+        pattern=r"^postgresql(\+psycopg2)?://",
         repr=False,
         description="postgresql://... for Dagster's own storage; default: SQLite in home/dagster",
     )
     mlflow_url: str | None = Field(
         None,
-        pattern="^postgres(ql)?://",
+        pattern=r"^postgresql(\+psycopg2)?://",
         repr=False,
         description="postgresql://... of a database of MLflow's own for its store; default: SQLite in home",
     )
@@ -276,6 +276,17 @@ class Settings(BaseSettings):
     )
     fhir_purposes: list[str] = Field(
         ["HRESCH"], description="purposes of use that a Consent must allow if it names any, as JSON"
+    )
+    pubmed_queries: list[str] = Field(
+        [], description="PubMed queries whose case reports are fetched, as JSON; none: PubMed is not asked"
+    )
+    eutils_url: str = Field(
+        "https://eutils.ncbi.nlm.nih.gov/entrez/eutils", description="base address of NCBI's E-utilities"
+    )
+    ncbi_api_key: str | None = Field(None, description="ten requests a second, not three", repr=False)
+    ncbi_email: str | None = Field(None, description="whom NCBI may write to about these requests")
+    prevalence_prior: float = Field(
+        0.0, ge=0, le=1, description="weight of Orphanet's prevalences in the rare-disease ranking; 0: none"
     )
     follow_latest: bool = Field(
         True, description="a running service changes to the bundle that `latest` names whenever it changes"
@@ -327,6 +338,10 @@ class Settings(BaseSettings):
             )
         if self.auth in ("oidc", "both") and not (self.oidc.issuer and self.oidc.audience):
             raise ValueError(f"auth={self.auth} needs MEDASSETS_OIDC__ISSUER and MEDASSETS_OIDC__AUDIENCE")
+        # Their SQLAlchemy would choose a driver that dagster-postgres does not know.
+        for name in ("dagster_database", "mlflow_url"):
+            if url := getattr(self, name):
+                setattr(self, name, url.replace("postgresql://", "postgresql+psycopg2://", 1))
         # Processes that this one starts may run in folders of their own: no path stays relative.
         for name in type(self).model_fields:
             if isinstance(value := getattr(self, name), Path):
