@@ -57,6 +57,8 @@ SCORES = (
     *(f"foreign_{s}" for s in _PROFILE),
     *_WIDE, *_BY_CASE, "sex",
 )  # fmt: skip
+#: Kernels whose mean says how like a known case is.
+_SIMILAR = ("implied", "signed")
 _FIRST_WIDE = SCORES.index(_WIDE[0])
 _FIRST_BY_CASE = SCORES.index(_BY_CASE[0])
 #: All features: scores, their distance to the best on the list, what is known of the candidate, and of the
@@ -75,11 +77,13 @@ class CandidateList:
         candidates: (k,) columns, those with cases first.
         features: (k, len(FEATURES)) float32.
         short: (D,) the score that the list was chosen by, for all candidates.
+        similar: (n_known,) similarity to each known case, in the order of ``case_position``; where asked for.
     """
 
     candidates: np.ndarray
     features: np.ndarray
     short: np.ndarray
+    similar: np.ndarray | None = None
 
 
 class Evidence:
@@ -112,6 +116,8 @@ class Evidence:
         self._updated_length = np.maximum(
             np.sqrt(((memory.updated * active_ic[:, None]) ** 2).sum(axis=0)), 1e-6
         )
+        # By candidate as well: an explanation reads whole rows, the list whole columns.
+        self._updated_rows = np.ascontiguousarray(memory.updated.T)
         self._mixing = mixing_weights(self._closure, ic, memory.background_updated)
         self._reader = BlockReader(len(ic))
         self._has_case = np.zeros(memory.own.shape[0], bool)
@@ -124,31 +130,25 @@ class Evidence:
             [memory.meta, self._has_case[:, None], (listed_terms > 0)[:, None]], axis=1
         ).astype(np.float32)
 
-    def lists(self, cases: CaseSet) -> Iterator[CandidateList]:
-        """Yield the candidate list of each case, in order."""
+    def lists(self, cases: CaseSet, *, similar: bool = False) -> Iterator[CandidateList]:
+        """Yield the candidate list of each case, in order; ``similar``: also how like each known case it is."""
         for start in range(0, len(cases), _CHUNK):
             queries = self._queries(cases[start : start + _CHUNK])
-            by_case, wide = self._case_scores(queries), self._wide_scores(queries)
+            by_case, wide = self._case_scores(queries, similar), self._wide_scores(queries)
             for i, query in enumerate(queries):
                 yield self._list(
                     query, {n: v[i] for n, v in by_case.items()}, {n: v[i] for n, v in wide.items()}
                 )
 
-    def similar_cases(self, cases: CaseSet) -> np.ndarray:
-        """Return (n_cases, n_known): similarity to each known case, in the order of ``case_position``."""
-        queries = self._queries(cases)
-        signed = self._kernels["signed"].products([q.kernels["signed"] for q in queries])
-        return np.asarray(0.5 * (self._implied_similarity(queries) + signed))
-
     def frequencies(self, candidates: np.ndarray) -> np.ndarray:
         """Return float32 (k, n_terms): frequency of each term, after known cases where there are some."""
         memory = self.memory
-        result = memory.own[candidates].toarray()
-        place = np.searchsorted(memory.with_cases, candidates)
-        rows = np.flatnonzero(self._has_case[candidates])
-        # Few columns first, then the terms: the table is wide, and each of its rows is read but once.
-        result[rows] = np.ascontiguousarray(memory.updated[:, place[rows]].T)[:, memory.active]
-        return np.asarray(result)
+        result = np.empty((len(candidates), len(memory.ic)), np.float32)
+        with_cases = self._has_case[candidates]
+        result[~with_cases] = memory.own[candidates[~with_cases]].toarray()
+        place = np.searchsorted(memory.with_cases, candidates[with_cases])
+        result[with_cases] = np.take(self._updated_rows[place], memory.active, axis=1)
+        return result
 
     def term_log_ratios(
         self, observed: np.ndarray, excluded: np.ndarray, frequency: np.ndarray
@@ -195,8 +195,8 @@ class Evidence:
         own, foreign = self.memory.links @ above, self.memory.foreign_links @ above
         return np.ascontiguousarray(own.T), np.ascontiguousarray(foreign.T)
 
-    def _case_scores(self, queries: list[Query]) -> dict[str, np.ndarray]:
-        """Return the scores of ``_BY_CASE``, (n_queries, W) each."""
+    def _case_scores(self, queries: list[Query], similar: bool) -> dict[str, np.ndarray]:
+        """Return the scores of ``_BY_CASE``, (n_queries, W) each, and where asked for ``similar``."""
         start = self.memory.case_start
         scores: dict[str, np.ndarray] = {}
         for kernel in KERNELS:
@@ -207,6 +207,8 @@ class Evidence:
                 similarity = self._implied_similarity(queries)
             else:
                 similarity = self._kernels[kernel].products([q.kernels[kernel] for q in queries])
+            if similar and kernel in _SIMILAR:
+                scores["similar"] = scores.get("similar", 0) + similarity / len(_SIMILAR)
             scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start, axis=1)
             if kernel in _AVERAGED:
                 fourth = np.square(np.square(similarity))
@@ -282,7 +284,7 @@ class Evidence:
         if query.sex != "unknown":
             seen = memory.sexes[chosen]
             scores[-1] = np.log((seen[:, int(query.sex == "M")] + 2) / (seen.sum(axis=1) + 4) / 0.5)
-        return CandidateList(chosen, self._rows(scores, chosen, query), short)
+        return CandidateList(chosen, self._rows(scores, chosen, query), short, by_case.get("similar"))
 
     def _choose(
         self, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]

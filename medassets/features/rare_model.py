@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -94,20 +94,22 @@ class RareModel:
         """The evidence computed against this memory."""
         return Evidence(self.memory, self.knowledge.ontology)
 
-    def rankings(self, cases: CaseSet, protocol: str = "clean") -> Iterator[Ranking]:
-        """Yield the ranking of each case, in order.
+    def rankings(
+        self, cases: CaseSet, protocol: str = "clean", *, similar: bool = False
+    ) -> Iterator[Ranking]:
+        """Yield the ranking of each case, in order; with ``similar`` also its similarity to known cases.
 
         Raises:
             KeyError: no head was learned under ``protocol``.
         """
         head = self.heads[protocol]
-        for listed, logits in self._with_logits(self.evidence.lists(cases), head.network):
+        for listed, logits in self._with_logits(self.evidence.lists(cases, similar=similar), head.network):
             has_case = listed.features[:, _HAS_CASE] > 0.5
             description = case_description(listed.features, FEATURES)
             probabilities, unknown = head.calibration.probabilities(logits, has_case, description)
             scores = head.calibration.adjusted(logits, has_case)
             order = np.lexsort((listed.candidates, -scores))
-            listed = CandidateList(listed.candidates[order], listed.features[order], listed.short)
+            listed = replace(listed, candidates=listed.candidates[order], features=listed.features[order])
             yield Ranking(listed.candidates, scores[order], probabilities[order], unknown, listed)
 
     @staticmethod

@@ -146,7 +146,7 @@ class RarePredictor:
             ValueError: an id is not an HPO term of the bundle's release.
         """
         case = CaseSet.single(self.ontology, observed, excluded, age_days=age_days, sex=sex)
-        ranking = next(self.model.rankings(case, self.protocol))
+        ranking = next(self.model.rankings(case, self.protocol, similar=True))
         candidates = self._candidates(ranking, top)
         frequency = self.model.evidence.frequencies(ranking.candidates[: max(top, LEADING)])
         for row, own in zip(candidates, frequency, strict=False):
@@ -155,7 +155,7 @@ class RarePredictor:
         first = float(ranking.probabilities[0]) if len(ranking.probabilities) else 0.0
         return {
             "candidates": candidates,
-            "similar_cases": self.similar_cases(case),
+            "similar_cases": self._similar_cases(ranking.listed.similar),
             "look_for_next": discriminating_phenotypes(self.model, case, ranking, frequency, _NEXT),
             "unknown_probability": ranking.unknown,
             "abstain": abstain,
@@ -165,12 +165,15 @@ class RarePredictor:
             "confidence": "low" if abstain or first < MODERATE else ("high" if first >= HIGH else "moderate"),
         }
 
-    def similar_cases(self, case: CaseSet, n: int = _SIMILAR) -> list[dict[str, Any]]:
-        """Return the published cases most like the first of ``case``, with their publications."""
-        similarity = self.model.evidence.similar_cases(case[:1])[0]
+    def _similar_cases(self, similarity: np.ndarray | None, n: int = _SIMILAR) -> list[dict[str, Any]]:
+        """Return the published cases most like the one asked, with their publications."""
+        if similarity is None or len(similarity) == 0:
+            return []
         known = self.model.cases
+        least = np.partition(similarity, -n)[-n] if len(similarity) > n else -np.inf
+        leading = np.flatnonzero(similarity >= least)
         rows = []
-        for place in np.argsort(-similarity, kind="stable")[:n]:
+        for place in leading[np.argsort(-similarity[leading], kind="stable")][:n]:
             i = int(self.model.memory.case_position[place])
             disease = self.canonical(known.disease_ids[i] or "")
             rows.append(
