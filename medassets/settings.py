@@ -163,10 +163,10 @@ class CacheSettings(BaseModel):
     seconds: PositiveInt = Field(3600, description="how long an answer is given again")
 
 
-class TrialSettings(BaseModel):
+class ChallengerSettings(BaseModel):
     """A second bundle beside the served one; without it, `medassets bundle challenge` decides."""
 
-    challenger: str | None = Field(None, description="version of the bundle that challenges the served one")
+    bundle: str | None = Field(None, description="version of the bundle that challenges the served one")
     share: float = Field(
         0.0, ge=0, le=1, description="share of the requests that the challenger answers; 0: shadow mode"
     )
@@ -258,7 +258,7 @@ class Settings(BaseSettings):
         None, description="public keys whose bundles are served; default: in home/secrets"
     )
     cache: CacheSettings = CacheSettings()
-    trial: TrialSettings = TrialSettings()
+    challenger: ChallengerSettings = ChallengerSettings()
     key_file: Path | None = Field(
         None, description="keys that seal stored inputs and answers and make patients' pseudonyms"
     )

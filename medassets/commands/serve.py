@@ -81,16 +81,9 @@ def bento_of(config: Settings, version: str | None = None) -> Path:
 
 def _dagster_home(config: Settings) -> Path:
     """The folder of the Dagster instance, with the configuration that ``medassets run`` uses as well."""
-    import yaml
+    from medassets.orchestration.instance import write_instance
 
-    from medassets.orchestration.instance import instance_config, instance_folder
-
-    folder = instance_folder(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "dagster.yaml"
-    if not file.exists():
-        file.write_text(yaml.safe_dump(instance_config(folder)), encoding="utf-8")
-    return folder
+    return write_instance(config)
 
 
 def dev() -> None:

@@ -19,6 +19,7 @@ from medassets.commands.output import BAD_INPUT, FAILURE, AsJson, emit, err, set
 if TYPE_CHECKING:
     from medassets.ingest.streams.pipeline import Pipeline
     from medassets.ingest.streams.runner import Source
+    from medassets.serving.sealing import Sealer
     from medassets.settings import Settings
 
 app = typer.Typer(
@@ -50,9 +51,12 @@ def mqtt(until_idle: UntilIdle = None, as_json: AsJson = False) -> None:
     """Read an MQTT topic (MEDASSETS_STREAM__MQTT_*) through a spool in the installation's home."""
 
     def source(config: Settings, pipeline: Pipeline) -> Source:
+        from medassets.ingest.streams.letters import DocumentLetters
         from medassets.ingest.streams.mqtt import MqttSource
         from medassets.ingest.streams.spool import Spool
+        from medassets.stores.documents import open_documents
 
+        pipeline.dead_letter = DocumentLetters(open_documents(config), _sealer(config)).send
         return MqttSource(config.stream, pipeline, Spool(config.home / "streams" / "mqtt.db"))
 
     _run("mqtt", source, until_idle, as_json)
@@ -64,6 +68,7 @@ def _run(
     config = settings()
     from medassets.ingest.streams.runner import Limits, StreamError, run_stream
     from medassets.serving.sealing import SealError
+    from medassets.stores.documents import DocumentError
 
     asked = config.stream
     progress = Progress(name, until_idle)
@@ -80,7 +85,7 @@ def _run(
         )
     except SealError as error:
         stop(BAD_INPUT, str(error), as_json=as_json)
-    except StreamError as error:
+    except (StreamError, DocumentError) as error:
         stop(FAILURE, str(error), as_json=as_json)
     progress.end()
     counts = vars(pipeline.counts)
@@ -121,13 +126,16 @@ def pipeline_of(config: Settings, source: str) -> Pipeline:
 
 def _pseudonyms(config: Settings) -> Callable[[str], str] | None:
     """Give what makes pseudonyms; without a key file only pseudonyms are taken in."""
-    if config.key_file is None:
-        return None
     from functools import lru_cache
 
+    sealer = _sealer(config)
+    return None if sealer is None else lru_cache(maxsize=100_000)(sealer.pseudonym)
+
+
+def _sealer(config: Settings) -> Sealer | None:
     from medassets.serving.sealing import Sealer, read_keys
 
-    return lru_cache(maxsize=100_000)(Sealer(read_keys(config.key_file)).pseudonym)
+    return None if config.key_file is None else Sealer(read_keys(config.key_file))
 
 
 class Progress:

@@ -248,7 +248,7 @@ def shared_environment(profile: StackProfile) -> dict[str, str]:
         "MEDASSETS_STREAM__MQTT_PORT": "{mosquitto_port}",
         "MEDASSETS_PREDICTIONS_URL": "postgresql://medassets:{password}@{postgres}/postgres",
         "MEDASSETS_CACHE__URL": "redis://{redis}/0",
-        DATABASE_VARIABLE: "postgresql://medassets:{password}@{postgres}/postgres",
+        DATABASE_VARIABLE: "postgresql+psycopg2://medassets:{password}@{postgres}/postgres",
     }
 
 

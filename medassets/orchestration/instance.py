@@ -17,6 +17,9 @@ from dagster._core.instance.ref import InstanceRef
 
 from medassets.settings import Settings
 
+#: Variable with the address of Dagster's PostgreSQL database.
+DATABASE = "MEDASSETS_DAGSTER_DATABASE"
+
 
 def instance_folder(settings: Settings) -> Path:
     """Give the folder of the instance: ``DAGSTER_HOME`` where the site sets it, else ``<home>/dagster``."""
@@ -24,11 +27,18 @@ def instance_folder(settings: Settings) -> Path:
     return Path(own).expanduser().absolute() if own else settings.home / "dagster"
 
 
-def instance_config(folder: Path) -> dict[str, Any]:
-    """Give an instance's configuration; the repository's ``dagster.yaml`` says the same for ``var``."""
+def instance_config(folder: Path, *, postgres: bool = False) -> dict[str, Any]:
+    """Give an instance's configuration; the repository's ``dagster.yaml`` says the same for ``var``.
+
+    Args:
+        folder: the instance's folder.
+        postgres: keep runs, events and schedules in the PostgreSQL database that ``DATABASE`` names; the
+            address is in no file, for it may hold a password.
+    """
+    sqlite, database = {"sqlite": {"base_dir": str(folder)}}, {"postgres_url": {"env": DATABASE}}
     return {
         "telemetry": {"enabled": False},
-        "storage": {"sqlite": {"base_dir": str(folder)}},
+        "storage": {"postgres": database} if postgres else sqlite,
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",
@@ -55,12 +65,27 @@ def instance_config(folder: Path) -> dict[str, Any]:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the instance, made if it is not there yet; close it with ``with`` or ``dispose``.
 
-    A ``dagster.yaml`` that is there already is honoured as it stands. With ``DAGSTER_HOME`` set to the
-    folder, ``dagster dev`` shows the same runs.
+    A ``dagster.yaml`` that a site wrote is honoured as it stands. With ``DAGSTER_HOME`` set to the folder,
+    ``dagster dev`` shows the same runs.
+    """
+    folder = write_instance(settings)
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
+
+
+def write_instance(settings: Settings) -> Path:
+    """Write the configuration of the instance, unless a site wrote its own.
+
+    Returns:
+        The instance's folder.
     """
     folder = instance_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
-    written = folder / DAGSTER_CONFIG_YAML_FILENAME
-    if not written.exists():
-        written.write_text(yaml.safe_dump(instance_config(folder), sort_keys=False), encoding="utf-8")
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
+    file = folder / DAGSTER_CONFIG_YAML_FILENAME
+    postgres = settings.dagster_database is not None
+    if settings.dagster_database is not None:
+        # The file names the variable, and the setting may have come from elsewhere.
+        os.environ[DATABASE] = settings.dagster_database
+    wanted, other = (instance_config(folder, postgres=choice) for choice in (postgres, not postgres))
+    if not file.exists() or yaml.safe_load(file.read_text(encoding="utf-8")) == other:
+        file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    return folder
