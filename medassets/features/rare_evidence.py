@@ -131,7 +131,7 @@ class Evidence:
         ).astype(np.float32)
 
     def lists(self, cases: CaseSet, *, similar: bool = False) -> Iterator[CandidateList]:
-        """Yield the candidate list of each case, in order; ``similar``: also how like each known case it is."""
+        """Yield the candidate list of each case, in order; ``similar``: and how like known cases it is."""
         for start in range(0, len(cases), _CHUNK):
             queries = self._queries(cases[start : start + _CHUNK])
             by_case, wide = self._case_scores(queries, similar), self._wide_scores(queries)
