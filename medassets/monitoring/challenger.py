@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -80,7 +79,7 @@ def make_challenger(
     data: Sequence[DataEntry],
     run_id: str,
     common: CommonModel | None = None,
-    **signing: Any,
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> Challenger:
     """Write the challenger beside the champion; ``latest`` stays.
 
@@ -90,7 +89,7 @@ def make_challenger(
         data: entries of these tables and of what they were derived from.
         run_id: the Dagster run that makes it.
         common: a common model that replaces the champion's.
-        signing: passed on to ``write_bundle``.
+        sign: makes the signature of the manifest.
 
     Raises:
         BundleError: the champion has no rare part although there are cases, or a part cannot be written.
@@ -121,7 +120,7 @@ def make_challenger(
         data=sorted([*kept, *new], key=lambda entry: entry.asset),
         sources=sorted(sources.values(), key=lambda source: source.name),
         make_latest=False,
-        **signing,
+        sign=sign,
     )
     added = tuple(found.cases.case_ids) if found else ()
     return Challenger(bundle, added, found.left_out if found else [])
