@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from medassets.cohorts.simulate_common import mask
 from medassets.evaluation.fairness import age_group_names
 from medassets.evaluation.figures import COMMON_REPORT, Figure, figure_table, figures_of, origin_of
 from medassets.evaluation.metrics import classification_metrics, ece, mean_ci, ranks_of
@@ -26,6 +27,8 @@ from medassets.knowledge.common_conditions import CommonKnowledge
 
 #: Conditions with fewer rows have no row of their own in the report.
 MIN_ROWS = 5
+#: Shares of unknown and of wrong answers under which the promise of prediction sets is tested as well.
+SET_NOISE = ((0.2, 0.0), (0.5, 0.0), (0.0, 0.05), (0.2, 0.05))
 
 
 class Predicts(Protocol):
@@ -143,6 +146,46 @@ def conformal_report(
                 "ci95": limit[0].tolist(),
             }
     return result
+
+
+def sets_under_noise(
+    model: Predicts,
+    patients: pa.Table,
+    knowledge: CommonKnowledge,
+    *,
+    points: tuple[tuple[float, float], ...] = SET_NOISE,
+    seed: int = 0,
+) -> list[Figure]:
+    """Coverage and size of prediction sets as answers go missing or wrong.
+
+    The thresholds know how much is unknown, so coverage should hold there; wrong answers nobody can see, and
+    complete records that are wrong are covered less often than promised.
+
+    Args:
+        model: ensemble or predictor.
+        patients: rows that it was not trained on.
+        knowledge: names and order of the conditions.
+        points: (unknown, wrong) shares of answers.
+        seed: of hiding, falsifying and the intervals.
+
+    Returns:
+        ``conformal_coverage`` and ``conformal_mean_size`` of each point, whose group reads
+        ``20% unknown, 5% wrong``.
+    """
+    truth, origin = true_conditions(patients, knowledge), origin_of(patients)
+    figures = []
+    for unknown, wrong in points:
+        noisy = mask(patients, knowledge, seed=seed, unknown_rate=unknown, wrong_rate=wrong)
+        made = model.predict_matrix(model.space.encode_table(noisy))
+        held = made.sets[np.arange(len(truth)), truth]
+        means, limits = mean_ci(np.stack([held, made.sets.sum(1)], axis=1), seed=seed)
+        group = f"{unknown:.0%} unknown, {wrong:.0%} wrong"
+        for name, mean, (low, high) in zip(("coverage", "mean_size"), means, limits, strict=True):
+            metric = f"conformal_{name}"
+            figures.append(
+                Figure("ensemble", group, metric, float(mean), float(low), float(high), len(truth), origin)
+            )
+    return figures
 
 
 def mix_ablation(

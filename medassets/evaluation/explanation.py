@@ -13,6 +13,7 @@ posterior. The three answer different questions, so their agreement is measured,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -255,6 +256,38 @@ def explanation_table(
                 }
             )
     return conform(pa.Table.from_pylist(rows, schema=EXPLANATIONS.schema), EXPLANATIONS)
+
+
+def table_agreement(table: pa.Table, *, top: int = 3) -> list[Figure]:
+    """How far methods agree on the patients that both explained, read from ``evaluation/explanations``.
+
+    Args:
+        table: as ``explain_sample`` returns it.
+        top: strongest features compared.
+
+    Returns:
+        For each pair of methods the share of patients whose strongest feature is the same (``same_first``)
+        and the mean share of the ``top`` strongest that both name (``shared_top<top>``).
+    """
+    named: dict[str, dict[str, list[str]]] = {}
+    for row in sorted(table.to_pylist(), key=lambda row: int(row["rank"])):
+        if row["patient_id"] != ALL_PATIENTS and row["rank"] <= top:
+            named.setdefault(row["method"], {}).setdefault(row["patient_id"], []).append(row["feature"])
+    figures = []
+    for first, second in combinations(sorted(named), 2):
+        shared = sorted(named[first].keys() & named[second].keys())
+        if not shared:
+            continue
+        pairs = [(named[first][patient], named[second][patient]) for patient in shared]
+        same = float(np.mean([a[0] == b[0] for a, b in pairs]))
+        overlap = float(np.mean([len(set(a) & set(b)) / max(len(a), len(b)) for a, b in pairs]))
+        for metric, value in (("same_first", same), (f"shared_top{top}", overlap)):
+            figures.append(
+                Figure(
+                    f"{first} and {second}", OVERALL, metric, value, None, None, len(shared), origin_of(table)
+                )
+            )
+    return figures
 
 
 def _strongest(values: FloatArray, top: int) -> list[int]:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from medassets.evaluation.figures import Figure, Finding
+from medassets.evaluation.explanation import ALL_PATIENTS, table_agreement
+from medassets.evaluation.figures import OVERALL, Finding
 from medassets.evaluation.inquiry import PUBLISHED
 from medassets.evaluation.model_cards import figure_rows, format_interval
 from medassets.evaluation.plots import (
@@ -28,6 +29,10 @@ from medassets.evaluation.report import Report, Section, count_origins
 
 #: Conditions listed in the table of the weakest.
 WEAKEST = 12
+#: Features listed of each method of explanation.
+WEIGHTIEST = 5
+#: Order of questions in ``evaluation/inquiry_report`` to its name in the report.
+ORDERS = {"information": "information only", "safety_first": "red flags first"}
 
 
 def common_report(
@@ -39,10 +44,9 @@ def common_report(
     findings: Mapping[str, Finding],
     fairness: pa.Table | None = None,
     robustness: pa.Table | None = None,
-    inquiry: Mapping[str, Any] | None = None,
-    curves: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    inquiry: pa.Table | None = None,
     conformal: Mapping[str, Any] | None = None,
-    agreement: Sequence[Figure] = (),
+    explanations: pa.Table | None = None,
 ) -> Report:
     """Assemble the report.
 
@@ -54,10 +58,10 @@ def common_report(
         findings: outcome of each check by name.
         fairness: a table ``evaluation/fairness_report``.
         robustness: a table ``evaluation/robustness_report``.
-        inquiry: as ``evaluation.inquiry.inquiry_metrics`` returns it.
-        curves: name to points of ``evaluation.inquiry.accuracy_curve``.
-        conformal: figures of prediction sets by name, numbers or nested dicts.
-        agreement: figures of ``evaluation.explanation.explain_sample``.
+        inquiry: a table ``evaluation/inquiry_report``; groups ``certainty=...`` are points of the curve.
+        conformal: figures of prediction sets by name, numbers or nested dicts; what ``figures`` holds of sets
+            under noise stands beside them.
+        explanations: a table ``evaluation/explanations``.
 
     Raises:
         ValueError: no model, or a condition that is not among ``conditions``.
@@ -88,18 +92,17 @@ def common_report(
         ),
     ]
     if inquiry is not None:
-        sections.append(_inquiry_section(inquiry, curves or {}))
+        sections.append(_inquiry_section(inquiry.to_pylist()))
     if robustness is not None:
         rows = robustness.to_pylist()
         plots = {"Accuracy": robustness_plot(rows), "Calibration error": robustness_plot(rows, metric="ece")}
         sections.append(Section("Missing and wrong answers", "Against naive Bayes.", _grid(rows), plots))
     if conformal is not None:
-        sections.append(Section("Prediction sets", "Coverage is promised and tested.", _flat(conformal)))
+        sections.append(_sets_section(conformal, figures.to_pylist()))
     if fairness is not None:
         sections.append(_fairness_section(fairness.to_pylist()))
-    if agreement:
-        rows = figure_rows([vars(figure) for figure in agreement])
-        sections.append(Section("Explanations", "How far three methods agree, evidence by evidence.", rows))
+    if explanations is not None and explanations.num_rows:
+        sections.append(_explanations_section(explanations))
     return Report(
         title="Common conditions",
         summary=f"{served} on {len(truth):,} patients not used in training, {len(set(truth))} conditions.",
@@ -129,28 +132,94 @@ def weakest_conditions(
     return sorted(rows, key=lambda row: (row["found first"], row["condition"]))[:WEAKEST]
 
 
-def _inquiry_section(inquiry: Mapping[str, Any], curves: Mapping[str, Any]) -> Section:
-    named = {"information only": inquiry, "red flags first": inquiry.get("safety_first")}
+def _inquiry_section(found: Sequence[Mapping[str, Any]]) -> Section:
+    """Figures of both orders of questions beside published ones, and accuracy over questions."""
+    figures: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for row in found:
+        order = figures.setdefault(ORDERS.get(row["questions"], row["questions"]), {})
+        order.setdefault(row["group"], {})[row["metric"]] = row
     rows = [
         {
             "order of questions": name,
-            "top-1": format_interval(m["top1"], *m["ci95"]["top1"]),
-            "mean questions": format_interval(m["mean_questions"], *m["ci95"]["mean_questions"]),
-            "median": m["median_questions"],
-            "n": m["n"],
+            **{
+                shown: format_interval(row["value"], row["low"], row["high"])
+                for shown, row in (
+                    ("top-1", groups[OVERALL]["top1"]),
+                    ("mean questions", groups[OVERALL]["mean_questions"]),
+                )
+            },
+            "n": groups[OVERALL]["top1"]["n"],
         }
-        for name, m in named.items()
-        if m
+        for name, groups in figures.items()
+        if OVERALL in groups
     ]
     rows += [
         {"order of questions": f"{name}, published", "top-1": accuracy, "mean questions": questions}
         for name, questions, accuracy in PUBLISHED
     ]
+    curves = {
+        name: [
+            {
+                "mean_questions": point["mean_questions"]["value"],
+                **{
+                    "top1": point["top1"]["value"],
+                    "low": point["top1"]["low"],
+                    "high": point["top1"]["high"],
+                },
+            }
+            for group, point in groups.items()
+            if group != OVERALL
+        ]
+        for name, groups in figures.items()
+    }
+    curves = {name: points for name, points in curves.items() if points}
     text = (
         "From sex, age and the initial complaint, answered from the patient's record, as DDXPlus measures it."
     )
     plots = {"Accuracy over questions": questions_plot(curves, PUBLISHED)} if curves else {}
     return Section("Questions to the answer", text, rows, plots)
+
+
+def _sets_section(conformal: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> Section:
+    """The promise as recorded, and how far it holds when answers are missing or wrong."""
+    noisy = [row for row in figures if "unknown" in row["group"] and row["metric"].startswith("conformal_")]
+    rows = _flat(conformal) + [
+        {
+            "figure": f"{row['metric'].removeprefix('conformal_')} / {row['group']}",
+            "value": format_interval(row["value"], row["low"], row["high"]),
+        }
+        for row in noisy
+    ]
+    text = (
+        "Coverage is promised for answers as recorded and where answers are missing. Nothing is promised "
+        "where answers are wrong: the last rows say what is left of it."
+    )
+    return Section("Prediction sets", text, rows)
+
+
+def _explanations_section(table: pa.Table) -> Section:
+    """How far methods agree on single patients, and what weighs most over all of them by each method."""
+    rows: list[dict[str, Any]] = list(figure_rows([vars(figure) for figure in table_agreement(table)]))
+    overall = sorted(
+        (row for row in table.to_pylist() if row["patient_id"] == ALL_PATIENTS and row["rank"] <= WEIGHTIEST),
+        key=lambda row: (row["method"], row["rank"]),
+    )
+    rows += [
+        {
+            "model": f"{row['method']}, rank {row['rank']} over all",
+            "metric": row["feature"],
+            "value": f"{row['contribution']:.4f}",
+            "n": row["state"],
+            "origin": row["origin"],
+        }
+        for row in overall
+    ]
+    text = (
+        "SHAP explains the trees, LIME the whole ensemble, likelihood shares the naive Bayes part (which the "
+        "API shows): three answers to three questions, so their agreement is measured. Below it, what weighs "
+        "most over the sample."
+    )
+    return Section("Explanations", text, rows)
 
 
 def _fairness_section(rows: Sequence[Mapping[str, Any]]) -> Section:

@@ -17,6 +17,7 @@ from medassets.orchestration.training import CommonData, RareData
 
 if TYPE_CHECKING:
     from medassets.evaluation.common import CommonEvaluation
+    from medassets.features.pooling import CommonPrediction
 
 #: Name of the served common model in reports.
 SERVED = "ensemble"
@@ -25,10 +26,23 @@ METHOD_GROUPS = ("all", "annotated", "shots_0", "shots_1_4", "shots_5_50", "shot
 
 
 def ask_common(ensemble: Any, data: CommonData, seed: int) -> CommonEvaluation:
-    """Let an ensemble answer the test part, and measure the answers."""
-    from medassets.evaluation.common import evaluate
+    """Let an ensemble answer the test part, and measure the answers and its sets under noise."""
+    from dataclasses import replace
 
-    return evaluate(ensemble, data.test, data.knowledge, seed=seed)
+    from medassets.evaluation.common import evaluate, sets_under_noise
+    from medassets.evaluation.figures import COMMON_REPORT, figure_table
+
+    judged = evaluate(ensemble, data.test, data.knowledge, seed=seed)
+    noisy = figure_table(sets_under_noise(ensemble, data.test, data.knowledge, seed=seed), COMMON_REPORT)
+    return replace(judged, figures=pa.concat_tables([judged.figures, noisy]))
+
+
+def answer_common(ensemble: Any, data: CommonData) -> tuple[CommonPrediction, np.ndarray]:
+    """Let an ensemble answer the test part, without measuring: what it predicted, and the true conditions."""
+    from medassets.evaluation.common import true_conditions
+
+    made = ensemble.predict_matrix(data.training.space.encode_table(data.test))
+    return made, true_conditions(data.test, data.knowledge)
 
 
 def severity_of(data: CommonData) -> np.ndarray:
@@ -37,14 +51,18 @@ def severity_of(data: CommonData) -> np.ndarray:
 
 
 def common_findings(
-    judged: CommonEvaluation, data: CommonData, fairness: pa.Table, robustness: pa.Table
+    probabilities: np.ndarray,
+    truth: np.ndarray,
+    data: CommonData,
+    fairness: pa.Table,
+    robustness: pa.Table,
 ) -> dict[str, Finding]:
-    """Judge the ensemble's safety, fairness and robustness."""
+    """Judge the ensemble's safety, fairness and robustness on the test part."""
     from medassets.evaluation.fairness import check_fairness
     from medassets.evaluation.robustness import check_against_line
     from medassets.evaluation.safety import check_critical_misses, critical_miss_metrics
 
-    misses = critical_miss_metrics(judged.prediction.probabilities, judged.truth, severity_of(data))
+    misses = critical_miss_metrics(probabilities, truth, severity_of(data))
     return {
         "critical misses": check_critical_misses(misses),
         "fairness": check_fairness(fairness),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.orchestration.judging import ask_common, common_findings, severity_of
+from medassets.orchestration.judging import answer_common, common_findings, severity_of
 from medassets.orchestration.tracking import NEWEST, MlflowTracking
 from medassets.orchestration.training import CommonData
 
@@ -38,14 +38,16 @@ def promote(inputs: Mapping[str, Any], data: CommonData, tracking: MlflowTrackin
     challenger, champion = tracking.newest(MODEL, NEWEST), tracking.newest(MODEL, CHAMPION)
     if challenger is None:
         raise LookupError(f"no model {MODEL} with alias {NEWEST}: train it first")
-    judged = ask_common(inputs[MODEL], data, seed)
-    findings = common_findings(judged, data, inputs["fairness_report"], inputs["robustness_report"])
+    made, truth = answer_common(inputs[MODEL], data)
+    findings = common_findings(
+        made.probabilities, truth, data, inputs["fairness_report"], inputs["robustness_report"]
+    )
     other = champion is not None and champion.version != challenger.version
-    before = ask_common(tracking.load(MODEL, alias=CHAMPION), data, seed) if other else None
+    before = answer_common(tracking.load(MODEL, alias=CHAMPION), data)[0] if other else None
     decision = decide_common(
-        before.prediction.probabilities if before else None,
-        judged.prediction.probabilities,
-        judged.truth,
+        before.probabilities if before else None,
+        made.probabilities,
+        truth,
         severity_of(data),
         data.test.column("patient_id").to_pylist(),
         safety=findings["critical misses"],

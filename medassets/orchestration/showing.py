@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Main figures of a report: what the run's summary shows and the UI plots over time.
 HEADLINES = ("top1", "top3", "top10", "macro_f1", "differential_f1", "ece", "mean_questions")
+#: Patients that the curve of accuracy over questions is drawn from.
+CURVE_PATIENTS = 500
 #: Groups that the main figures are of.
 WHOLE = ("overall", "all")
 
@@ -62,17 +64,14 @@ def write_page(report: Report, stem: Path) -> dict[str, Any]:
     return {"place": str(stem.with_suffix(".html")), "report": dg.MetadataValue.md(text)}
 
 
-def common_page(
-    judged: CommonEvaluation, data: CommonData, tables: Mapping[str, pa.Table], seed: int
-) -> Report:
+def common_page(judged: CommonEvaluation, data: CommonData, tables: Mapping[str, pa.Table]) -> Report:
     """Lay out the report on common conditions.
 
     Args:
         judged: the ensemble on the test part.
         data: the rows.
-        tables: ``fairness_report`` and ``robustness_report`` by name, among others, and the
-            ``common_inquiry`` model.
-        seed: of the intervals.
+        tables: ``fairness_report``, ``robustness_report``, ``inquiry_report`` and ``explanations`` by name,
+            among others.
     """
     from medassets.evaluation.report_common import common_report
 
@@ -82,10 +81,12 @@ def common_page(
         data.test,
         list(data.knowledge.condition_names),
         figures=judged.figures,
-        findings=common_findings(judged, data, fairness, robustness),
+        findings=common_findings(judged.prediction.probabilities, judged.truth, data, fairness, robustness),
         fairness=fairness,
         robustness=robustness,
+        inquiry=tables["inquiry_report"],
         conformal=judged.conformal,
+        explanations=tables["explanations"],
     )
 
 
@@ -98,32 +99,41 @@ def rare_page(rows: Sequence[Mapping[str, Any]], data: RareData) -> Report:
 
 
 def inquiry_table(engine: Any, patients: pa.Table, origin: str, seed: int) -> tuple[pa.Table, str]:
-    """Interview patients, and give the figures and the plot of accuracy over questions."""
+    """Interview patients: figures, points of accuracy over questions (``certainty=...``), and their plot."""
     from medassets.evaluation.inquiry import PUBLISHED, accuracy_curve, inquiry_metrics, interview_patients
     from medassets.evaluation.plots import markdown_image, questions_plot
 
     measured = inquiry_metrics(engine, patients, seed=seed)
-    rows = []
+    rows: list[dict[str, Any]] = []
+    curves = {}
     for order, metrics in (("information", measured), ("safety_first", measured["safety_first"])):
         for metric in ("top1", "top3", "mean_questions"):
             low, high = metrics["ci95"][metric]
             rows.append(
-                {
-                    "questions": order,
-                    "group": "overall",
-                    "metric": metric,
-                    "value": metrics[metric],
-                    "low": low,
-                    "high": high,
-                    "n": metrics["n"],
-                    "origin": origin,
-                }
+                _inquiry_row(order, "overall", metric, metrics[metric], low, high, metrics["n"], origin)
             )
-    orders = {"information only": False, "red flags first": True}
-    curves = {}
-    for name, safety_first in orders.items():
-        asking = engine.with_settings(replace(engine.settings, safety_first=safety_first))
-        interviews = interview_patients(asking, patients.slice(0, 500))
-        curves[name] = accuracy_curve(interviews, min_information=asking.settings.min_information)
+        asking = engine.with_settings(replace(engine.settings, safety_first=order == "safety_first"))
+        interviews = interview_patients(asking, patients.slice(0, CURVE_PATIENTS))
+        curves[order] = accuracy_curve(interviews, min_information=asking.settings.min_information)
+        n = len(interviews.truth)
+        for point in curves[order]:
+            group = f"certainty={point['certainty']:g}"
+            top1, questions = (point["top1"], point["low"], point["high"]), point["mean_questions"]
+            rows.append(_inquiry_row(order, group, "top1", *top1, n, origin))
+            rows.append(_inquiry_row(order, group, "mean_questions", questions, None, None, n, origin))
     plot = questions_plot(curves, PUBLISHED)
     return pa.Table.from_pylist(rows), markdown_image(plot, "Accuracy over questions")
+
+
+def _inquiry_row(
+    order: str,
+    group: str,
+    metric: str,
+    value: float,
+    low: float | None,
+    high: float | None,
+    n: int,
+    origin: str,
+) -> dict[str, Any]:
+    found = {"questions": order, "group": group, "metric": metric, "value": value}
+    return found | {"low": low, "high": high, "n": n, "origin": origin}

@@ -1,6 +1,7 @@
 """The common and the rare report hold every part that was handed in, and only that."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from medassets.evaluation.fairness import fairness_report
@@ -15,9 +16,23 @@ PATIENTS, TRUTH = some_patients(150)
 P = calibrated(TRUTH)
 NAMES = KNOWLEDGE.condition_names
 FIGURES = figure_table(critical_miss_figures(P, TRUTH, SEVERITY, NAMES, model="ensemble", origin="simulated"))
+NOISY = Figure("ensemble", "20% unknown, 5% wrong", "conformal_coverage", 0.93, 0.9, 0.95, 150, "simulated")
 CHECK = check_critical_misses(critical_miss_metrics(P, TRUTH, SEVERITY))
-CI = {"top1": [0.98, 1.0], "mean_questions": [3.0, 3.6]}
-INQUIRY = {"top1": 0.99, "mean_questions": 3.3, "median_questions": 3.0, "n": 150, "ci95": CI}
+INQUIRY = pa.Table.from_pylist(
+    [
+        {"questions": order, "group": group, "metric": metric, "value": value, "low": value - 0.1,
+         "high": value + 0.1, "n": 150, "origin": "simulated"}
+        for order in ("information", "safety_first") for group in ("overall", "certainty=0.9")
+        for metric, value in (("top1", 0.9), ("mean_questions", 3.3))
+    ]
+)  # fmt: skip
+EXPLANATIONS = pa.Table.from_pylist(
+    [
+        {"patient_id": patient, "condition": "URTI", "method": method, "rank": 1, "feature": feature,
+         "state": "present", "contribution": 0.5, "origin": "simulated"}
+        for method, feature in (("shap", "E_91"), ("lime", "E_91")) for patient in ("p1", "p2", "all")
+    ]
+)  # fmt: skip
 
 
 def test_a_full_report_holds_every_part() -> None:
@@ -33,14 +48,13 @@ def test_a_full_report_holds_every_part() -> None:
         {"ensemble": P, "naive_bayes": P},
         PATIENTS,
         NAMES,
-        figures=FIGURES,
+        figures=pa.concat_tables([FIGURES, figure_table([NOISY])]),
         findings={"safety": CHECK},
         fairness=fairness_report(P, TRUTH, SEVERITY, PATIENTS, model="ensemble", resamples=20),
         robustness=robust,
-        inquiry={**INQUIRY, "safety_first": INQUIRY},
-        curves={"inquiry": [{"mean_questions": 3.0, "top1": 0.99, "low": 0.98, "high": 1.0}]},
+        inquiry=INQUIRY,
         conformal={"coverage": 0.951, "by_sex": {"F": 0.95}},
-        agreement=[Figure("shap and lime", "overall", "top_overlap", 0.5, None, None, 20, "simulated")],
+        explanations=EXPLANATIONS,
     )
     titles = [section.title for section in report.sections]
     assert titles == [
@@ -51,6 +65,10 @@ def test_a_full_report_holds_every_part() -> None:
     assert "150 rows: simulated from reference figures: not people" in page
     assert "AARLC (preprint), published" in text
     assert "| by_sex / F | 0.9500 |" in text
+    assert "| coverage / 20% unknown, 5% wrong | 0.9300" in text
+    assert "| red flags first | 0.9000 (0.8000 to 1.0000) | 3.3000 (3.2000 to 3.4000) | 150 |" in text
+    assert "Accuracy over questions" in text
+    assert "| lime and shap | overall | same_first | 1.0000 | 2 | simulated |" in text
     assert len(page) < 1_000_000
 
 

@@ -60,6 +60,15 @@ def test_the_line_holds_or_is_broken() -> None:
         check_against_line(REPORT, "nobody")
 
 
+@pytest.mark.parametrize(("high", "passed"), [(-0.004, True), (-0.006, False)])
+def test_only_a_whole_interval_below_the_bound_breaks_the_line(high: float, passed: bool) -> None:
+    rows = [row for row in REPORT.to_pylist() if row["model"] == "blurred"]
+    for row in rows:
+        if row["metric"] == "top1_above_naive_bayes":
+            row.update(low=-0.03, value=-0.015, high=high)
+    assert check_against_line(REPORT.from_pylist(rows, schema=REPORT.schema), "blurred").passed is passed
+
+
 def test_the_same_seed_corrupts_the_same() -> None:
     again = robustness_report(predict, PATIENTS, KNOWLEDGE, grid=POINTS, resamples=30)
     assert again.equals(REPORT)

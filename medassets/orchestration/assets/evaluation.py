@@ -51,22 +51,21 @@ def _report(name: str, domain: str, inputs: Mapping[str, dg.AssetIn]) -> Callabl
 def fairness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
     """Accuracy, calibration and critical misses by sex and age group."""
     from medassets.evaluation.fairness import fairness_report as measure
-    from medassets.orchestration.judging import SERVED, ask_common, severity_of
+    from medassets.orchestration.judging import SERVED, answer_common, severity_of
 
     data = common_data(inputs, settings)
-    judged = ask_common(inputs["common_ensemble"], data, settings.seed)
-    p = judged.prediction.probabilities
-    return measure(p, judged.truth, severity_of(data), data.test, model=SERVED, seed=settings.seed)
+    made, truth = answer_common(inputs["common_ensemble"], data)
+    return measure(made.probabilities, truth, severity_of(data), data.test, model=SERVED, seed=settings.seed)
 
 
 @_report("critical_misses", "common", ENSEMBLE)
 def critical_misses(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
     """List every patient whose severe condition is not among the ensemble's first three."""
     from medassets.evaluation.safety import list_critical_misses
-    from medassets.orchestration.judging import SERVED, ask_common, severity_of
+    from medassets.orchestration.judging import SERVED, answer_common, severity_of
 
     data = common_data(inputs, settings)
-    p = ask_common(inputs["common_ensemble"], data, settings.seed).prediction.probabilities
+    p = answer_common(inputs["common_ensemble"], data)[0].probabilities
     names = list(data.knowledge.condition_names)
     return list_critical_misses(p, data.test, names, severity_of(data), model=SERVED)
 
@@ -128,18 +127,23 @@ def inquiry_report(
     "common",
     {
         **ENSEMBLE,
-        **ins("evaluation/fairness_report", "evaluation/robustness_report", "evaluation/inquiry_report"),
+        **ins(
+            "evaluation/fairness_report",
+            "evaluation/robustness_report",
+            "evaluation/inquiry_report",
+            "evaluation/explanations",
+        ),
     },
 )
 def common_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
-    """The report on common conditions: figures, calibration, groups, missing answers, prediction sets."""
+    """Report on common conditions: figures, calibration, interview, noise, sets, groups, explanations."""
     from medassets.orchestration.judging import ask_common
 
     data = common_data(inputs, settings)
     judged = ask_common(inputs["common_ensemble"], data, settings.seed)
-    page = common_page(judged, data, inputs, settings.seed)
+    page = common_page(judged, data, inputs)
     place = write_page(page, settings.reports_dir / "common")
     context.add_output_metadata({**headline(judged.figures, "ensemble"), **place})
     return judged.figures
