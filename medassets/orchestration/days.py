@@ -27,6 +27,8 @@ BY_DAY = {"partition_column": "day"}
 DELTA = {"deltalake", "pyarrow"}
 #: Seconds between two looks into a drop folder.
 INTERVAL = 30
+#: Whether the daemon evaluates the sensors of what arrives without being told to.
+STATUS = dg.DefaultSensorStatus.RUNNING if Settings().sensors == "on" else dg.DefaultSensorStatus.STOPPED
 _RUNNING = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -69,6 +71,7 @@ def inbox_sensor(
         job=job,
         description=description,
         minimum_interval_seconds=INTERVAL,
+        default_status=STATUS,
     )
     def sensor(
         context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]

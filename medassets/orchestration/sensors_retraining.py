@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from medassets.orchestration.days import DAYS, keys
+from medassets.orchestration.days import DAYS, INTERVAL, STATUS, keys
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.monitoring import FEEDBACK, LOG, service_store, table_or_empty
 from medassets.orchestration.retraining import (
@@ -37,13 +37,10 @@ from medassets.orchestration.retraining import (
 from medassets.settings import Settings
 
 FEEDBACK_JOB = "take_in_feedback"
-#: Seconds between two looks.
-INTERVAL = 30
 #: A trial is looked at again after so many further answers.
 ANSWERS = 50
 _CHAIN = ("retraining/challenger_bundle", SHADOW, PROMOTION, "retraining/served_bundle")
 _CONFIRMED = (CASES[0], PATIENTS)
-STATUS = dg.DefaultSensorStatus.RUNNING if Settings().sensors == "on" else dg.DefaultSensorStatus.STOPPED
 
 
 def _job(name: str, description: str, *names: str, retrains: bool = False) -> dg.UnresolvedAssetJobDefinition:

@@ -166,6 +166,6 @@ SENSORS = [
         "fhir_inbox_files",
         INBOX_JOB,
         ehr.inbox_of,
-        "Takes new files from <home>/inbox/fhir and reads their day; off until somebody switches it on.",
+        "Takes new files from <home>/inbox/fhir and reads their day.",
     )
 ]

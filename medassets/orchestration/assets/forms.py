@@ -68,6 +68,6 @@ SENSORS = [
         "symptom_form_files",
         FORMS_JOB,
         forms.inbox_of,
-        "Takes new files from <home>/inbox/forms and reads their day; off until somebody switches it on.",
+        "Takes new files from <home>/inbox/forms and reads their day.",
     )
 ]
