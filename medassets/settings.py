@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 Origin = Literal["bundled", "folder", "download"]
 Profile = Literal["quick", "full"]
 Executor = Literal["in_process", "multiprocess", "k8s"]
+EngineName = Literal["local", "ray", "spark"]
 
 #: Third-party telemetry stays off: a hospital's machine tells nobody what it runs.
 TELEMETRY_OFF = {
@@ -319,6 +320,12 @@ class Settings(BaseSettings):
         "in_process", description="how runs of the Dagster UI and daemon execute steps"
     )
     gpu_pool: bool = Field(False, description="the cluster has GPU nodes, labelled and tainted medassets/gpu")
+    engine: EngineName = Field(
+        "local", description="what runs table-to-table transformations: local (polars), ray (Daft), spark"
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster, as ray://host:10001 or auto; none: Ray starts on this machine"
+    )
     threads: PositiveInt = Field(2, description="threads that training may use")
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ from pathlib import Path
 import bentoml
 
 from medassets.serving.http import create_app
+from medassets.serving.measures import Measures
 from medassets.serving.oidc import open_gate
 from medassets.serving.swap import DeskKeeper
 from medassets.settings import Settings, switch_telemetry_off
@@ -26,7 +27,8 @@ logger = logging.getLogger("medassets")
 BUNDLE = Path(__file__).parent / "bundle"
 
 settings = Settings()
-keeper = DeskKeeper(settings)
+measures = Measures()
+keeper = DeskKeeper(settings, measures=measures)
 if settings.auth == "off":
     logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
 gate = open_gate(settings)
@@ -42,7 +44,15 @@ gate = open_gate(settings)
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(
-    create_app(keeper, gate, rate_limit=settings.rate_limit, cors_origins=settings.cors_origins), path="/"
+    create_app(
+        keeper,
+        gate,
+        rate_limit=settings.rate_limit,
+        cors_origins=settings.cors_origins,
+        page_url=settings.page_url,
+        measures=measures,
+    ),
+    path="/",
 )
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""

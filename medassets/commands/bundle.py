@@ -6,6 +6,8 @@ service makes of it (``serving.swap``).
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +64,7 @@ def use(
         load_bundle(config.bundles_dir / version)
         pinned_keys(config).check(config.bundles_dir / version)
         point_latest(config.bundles_dir, version)
+        _end_challenge(config, of=version)
     _say(version, as_json)
 
 
@@ -117,6 +120,57 @@ def _store(config: Any, as_json: bool) -> Any:
     if config.bundles_url is None:
         stop(BAD_INPUT, "MEDASSETS_BUNDLES_URL is not set: s3://bucket/prefix", as_json=as_json)
     return ObjectStore(config.bundles_url)
+
+
+def _end_challenge(config: Settings, of: str) -> None:
+    """A challenger that is served has nobody to challenge."""
+    from medassets.serving.challenge import read_challenge, set_challenge
+
+    challenge = read_challenge(config)
+    if challenge is not None and challenge.bundle == of:
+        set_challenge(config.bundles_dir, None)
+
+
+class Assigned(StrEnum):
+    """What is assigned to one of two bundles."""
+
+    REQUEST = "request"
+    CALLER = "caller"
+
+
+@app.command()
+def challenge(
+    version: Annotated[str | None, typer.Argument(help="The challenger; none: show the challenge.")] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the requests that it answers; 0: in the shadow.")
+    ] = 0.0,
+    by: Annotated[Assigned, typer.Option(help="Assign each request, or each caller.")] = Assigned.REQUEST,
+    end: Annotated[bool, typer.Option("--end", help="End the challenge.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let another bundle answer beside the served one: a share of the requests, or all in the shadow."""
+    config = settings()
+    with failures(as_json):
+        from medassets.serving.bundle import load_bundle
+        from medassets.serving.challenge import Challenge, read_challenge, set_challenge
+        from medassets.serving.signing import pinned_keys
+
+        if (version or end) and config.challenger.bundle:
+            stop(BAD_INPUT, "MEDASSETS_CHALLENGER__BUNDLE decides: change it there", as_json=as_json)
+        if end:
+            set_challenge(config.bundles_dir, None)
+        elif version:
+            load_bundle(config.bundles_dir / version)
+            pinned_keys(config).check(config.bundles_dir / version)
+            set_challenge(config.bundles_dir, Challenge(version, share, by.value))
+        now = read_challenge(config)
+    if as_json:
+        emit(None if now is None else asdict(now))
+    elif now is None:
+        out.print("no bundle challenges the served one")
+    else:
+        what = "answers in the shadow" if now.in_shadow else f"answers {now.share:.0%}, assigned by {now.by}"
+        out.print(f"{now.bundle} {what}", highlight=False)
 
 
 VersionArgument = Annotated[

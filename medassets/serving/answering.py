@@ -7,8 +7,10 @@ What does not: HTTP itself (``http``) and how answers come about (``predictor``)
 from __future__ import annotations
 
 import gc
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ import numpy as np
 
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.serving.bundle import MANIFEST, BundleError, latest_bundle, read_manifest
+from medassets.serving.cache import AnswerCache
+from medassets.serving.challenge import Contest, ShadowOutcome
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.provenance import Node, lineage
 from medassets.serving.requests import DiagnosisRequest, Feedback, RequestError, TextRequest
 from medassets.serving.sealing import Sealer, read_keys
 from medassets.serving.signing import pinned_keys
-from medassets.serving.store import NoPredictionError, PredictionStore, Record
+from medassets.serving.store import NoPredictionError, PredictionStore, Record, now
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
 from medassets.settings import Settings
 
@@ -38,6 +42,8 @@ class Desk:
         bento: tag of the bento that serves.
         bundles_dir: where earlier bundles are found, for the lineage of earlier answers.
         sealer: makes pseudonyms of patients' identifiers; without it requests with one are refused.
+        cache: gives answers again to the same request.
+        contest: a challenger beside the bundle.
     """
 
     def __init__(
@@ -48,7 +54,10 @@ class Desk:
         bento: str = NO_BENTO,
         bundles_dir: Path | None = None,
         sealer: Sealer | None = None,
+        cache: AnswerCache | None = None,
+        contest: Contest | None = None,
     ) -> None:
+        self._cache, self.contest = cache, contest
         self.diagnoser, self.store, self.bento = diagnoser, store, bento
         self.bundles_dir, self._sealer = bundles_dir, sealer
         findings = hpo_findings(diagnoser.rare.ontology) if diagnoser.rare else []
@@ -66,14 +75,51 @@ class Desk:
             StoreError: the answer could not be kept, so it is not given.
         """
         request = self._pseudonymized(request)
-        answer: dict[str, Any] = plain(self.diagnoser.diagnose(request, bento=self.bento))
+        contest = self.contest
+        if contest is None:
+            return self._answered(self.diagnoser, request, actor, "diagnose")
+        arm = contest.arm(request, actor)
+        chosen = contest.diagnoser if arm == "challenger" else self.diagnoser
+        answer = self._answered(chosen, request, actor, f"diagnose {arm}", arm=arm)
+        if contest.challenge.in_shadow:
+            contest.in_shadow(partial(self._shadow_answer, contest, request, actor, answer["prediction_id"]))
+        return answer
+
+    def _shadow_answer(
+        self, contest: Contest, request: DiagnosisRequest, actor: str, beside: str
+    ) -> ShadowOutcome:
+        """Let the challenger answer in nobody's sight; its answer is kept."""
+        try:
+            self._answered(contest.diagnoser, request, actor, "shadow", arm="shadow", shadow_of=beside)
+        except RequestError:
+            return "refused"
+        return "kept"
+
+    def _answered(
+        self, diagnoser: Diagnoser, request: DiagnosisRequest, actor: str, action: str, **versions: str
+    ) -> dict[str, Any]:
+        """An answer by this diagnoser, kept under an id of its own."""
+        answer = self._found(diagnoser, request)
+        answer["versions"] = answer["versions"] | {"arm": "champion"} | versions
         record = Record(
             answer["prediction_id"], answer["at"], answer["versions"]["bundle"], self.bento,
             # Without the text, which may name people: what was understood of it stands in the answer.
             request.model_dump(mode="json", exclude_defaults=True, exclude={"text"}), answer,
         )  # fmt: skip
-        self.store.append(record, actor=actor)
+        self.store.append(record, actor=actor, action=action)
         return answer
+
+    def _found(self, diagnoser: Diagnoser, request: DiagnosisRequest) -> dict[str, Any]:
+        """The answer from the cache, with an id and time of its own, or a new one."""
+        if self._cache is None:
+            return plain(diagnoser.diagnose(request, bento=self.bento))
+        key = self._cache.key(diagnoser.bundle.version, self.bento, request)
+        answer = self._cache.get(key)
+        if answer is None:
+            answer = plain(diagnoser.diagnose(request, bento=self.bento))
+            self._cache.put(key, answer)
+            return answer
+        return answer | {"prediction_id": uuid.uuid4().hex, "at": now()}
 
     def _pseudonymized(self, request: DiagnosisRequest) -> DiagnosisRequest:
         if request.patient_id is None:

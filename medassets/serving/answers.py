@@ -141,6 +141,10 @@ class Versions(_Shape):
     models: dict[str, str]
     data: dict[str, int | None] = Field(description="Delta version of each table")
     hpo: str | None
+    arm: Literal["champion", "challenger", "shadow"] = Field(
+        default="champion", description="which of two bundles answered; shadow: in nobody's sight"
+    )
+    shadow_of: str | None = Field(default=None, description="prediction that a shadow answer stands beside")
 
 
 class Answer(_Shape):

@@ -51,6 +51,7 @@ def create_app(
     rate_limit: int = 0,
     cors_origins: Sequence[str] = (),
     page_url: str = "",
+    measures: Measures | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -60,6 +61,7 @@ def create_app(
         rate_limit: requests a minute that each caller may make; 0 for any number.
         cors_origins: sites whose pages may call (CDS Hooks clients in a browser).
         page_url: address of the clinicians' page, where cards link to.
+        measures: metrics that others count in as well.
     """
     app = FastAPI(
         title="medassets diagnosis",
@@ -70,7 +72,7 @@ def create_app(
         redirect_slashes=False,
     )
     handle_errors(app)
-    measures = Measures()
+    measures = measures or Measures()
     # The last one added is the outermost: refusals are measured, and a browser may read them.
     if rate_limit:
         app.add_middleware(LimitMiddleware, limiter=Limiter(rate_limit), ring=ring, refuse=too_many)

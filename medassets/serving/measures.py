@@ -47,11 +47,32 @@ class Measures:
         )
         self._bundle = Gauge(
             "medassets_bundle_info",
-            "1 for the bundle that answered last",
+            "1 for the bundle that answered last, challengers aside",
             ["bundle"],
             registry=self._registry,
         )
         self._last_bundle: str | None = None
+        self._arms = Counter(
+            "medassets_assignments_total",
+            "Answers by the bundle that they were assigned to",
+            ["arm"],
+            registry=self._registry,
+        )
+        self._shadow = Counter(
+            "medassets_shadow_total", "Requests to a challenger in the shadow", ["outcome"],
+            registry=self._registry,
+        )  # fmt: skip
+        self._cache = Counter(
+            "medassets_cache_total", "Look-ups of answers kept", ["outcome"], registry=self._registry
+        )
+
+    def cached(self, outcome: str) -> None:
+        """Count a look-up: hit, miss, or the cache was unavailable."""
+        self._cache.labels(outcome).inc()
+
+    def shadowed(self, outcome: str) -> None:
+        """Count what became of a request in the shadow."""
+        self._shadow.labels(outcome).inc()
 
     def seen(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -65,8 +86,9 @@ class Measures:
                 if answer[part]["abstain"]:
                     self._abstentions.labels(part).inc()
         self._mapped.inc(len(answer["mapped"]))
-        bundle = answer["versions"]["bundle"]
-        if bundle != self._last_bundle:
+        arm, bundle = answer["versions"].get("arm", "champion"), answer["versions"]["bundle"]
+        self._arms.labels(arm).inc()
+        if arm == "champion" and bundle != self._last_bundle:
             if self._last_bundle is not None:
                 self._bundle.labels(self._last_bundle).set(0)
             self._bundle.labels(bundle).set(1)

@@ -11,12 +11,16 @@ Pseudonyms (``ingest.pseudonyms``) are made with a key derived from the oldest o
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from medassets.ingest import pseudonyms
 from medassets.serving.store import StoreError
@@ -43,12 +47,24 @@ class Sealer:
         self._ciphers = {name.encode(): AESGCM(key) for name, key in keys.items()}
         self._current = next(iter(self._ciphers))
         # The oldest key: pseudonyms must not change when the encryption key does.
-        self._pseudonyms = pseudonyms.Pseudonymizer(pseudonyms.oldest(keys))
+        oldest = pseudonyms.oldest(keys)
+        self._pseudonyms = pseudonyms.Pseudonymizer(oldest)
+        self._digests = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"medassets digest").derive(oldest)
 
     def encrypt(self, plain: bytes, context: bytes) -> bytes:
         """Ciphertext, bound to ``context``."""
         nonce = os.urandom(_NONCE)
         return _MARK + self._current + nonce + self._ciphers[self._current].encrypt(nonce, plain, context)
+
+    @staticmethod
+    def is_sealed(content: bytes) -> bool:
+        """Whether it was sealed, by whatever key."""
+        return content.startswith(_MARK)
+
+    def keyed(self, purpose: str, content: bytes) -> bytes:
+        """Digest that only who has the key can make (HMAC-SHA256); another one for each purpose."""
+        # The parts are told apart by the purpose's length, so that no two pairs give the same bytes.
+        return hmac.digest(self._digests, f"{len(purpose)} {purpose} ".encode() + content, "sha256")
 
     def decrypt(self, sealed: bytes, context: bytes) -> bytes:
         """Plain text; what was kept before there was a key is given as it is.
@@ -56,7 +72,7 @@ class Sealer:
         Raises:
             SealError: the key is not here, or ciphertext or context was changed.
         """
-        if not sealed.startswith(_MARK):
+        if not self.is_sealed(sealed):
             return sealed
         name, rest = sealed[3:7], sealed[7:]
         cipher = self._ciphers.get(name)
@@ -72,6 +88,15 @@ class Sealer:
     def pseudonym(self, patient_id: str) -> str:
         """The same pseudonym for the same patient, and no way back without the key."""
         return self._pseudonyms.pseudonym(patient_id)
+
+
+def keyed_digest(sealer: Sealer | None, purpose: str, content: bytes) -> bytes:
+    """Digest of some content, keyed where the site has a key."""
+    return (
+        sealer.keyed(purpose, content)
+        if sealer
+        else hashlib.sha256(f"{purpose} ".encode() + content).digest()
+    )
 
 
 def new_key() -> str:

@@ -75,6 +75,11 @@ class Record:
     request: dict[str, Any]
     answer: dict[str, Any]
 
+    @property
+    def in_shadow(self) -> bool:
+        """Whether a challenger answered in nobody's sight (``challenge``)."""
+        return bool(self.answer.get("versions", {}).get("arm") == "shadow")
+
 
 class PredictionStore:
     """Predictions, feedback and the audit chain of one installation; safe for threads and processes.
@@ -134,10 +139,15 @@ class PredictionStore:
             raise NoPredictionError(f"no prediction {prediction_id!r}")
         return self._record(rows[0])
 
-    def records(self, since: str = "") -> Iterator[Record]:
-        """Predictions made at or after ``since`` (ISO 8601), oldest first."""
+    def records(self, since: str = "", *, shadow: bool = False) -> Iterator[Record]:
+        """Predictions made at or after ``since`` (ISO 8601), oldest first.
+
+        Args:
+            since: ISO 8601.
+            shadow: those that a challenger made in nobody's sight, instead of those that were given.
+        """
         rows = self.database.read("SELECT * FROM predictions WHERE at >= ? ORDER BY at, prediction_id", since)
-        return (self._record(row) for row in rows)
+        return (record for record in map(self._record, rows) if record.in_shadow == shadow)
 
     def add_feedback(
         self, prediction_id: str, verdict: str, diagnosis: str, comment: str = "", *, actor: str = "anonymous"
