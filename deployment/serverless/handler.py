@@ -22,4 +22,9 @@ settings = Settings()
 keeper = DeskKeeper(settings, bento="lambda")
 keeper.open(Path(os.environ.get("MEDASSETS_BUNDLE_DIR", "/opt/bundle")))
 #: What the function's configuration names: ``handler.handler``.
-handler = Mangum(create_app(keeper, open_gate(settings), rate_limit=settings.rate_limit), lifespan="off")
+handler = Mangum(
+    create_app(keeper, open_gate(settings), rate_limit=settings.rate_limit),
+    lifespan="off",
+    # Problem details and FHIR are JSON too; what is not named here would leave as base64.
+    text_mime_types=["text/", "application/json", "application/problem+json", "application/fhir+json"],
+)
