@@ -24,8 +24,9 @@ from medassets.monitoring.samples import Sample
 from medassets.monitoring.tables import DRIFT_REPORT
 
 ALL = "all"
-#: Expected count below which the exact test is used.
-SMALL = 5
+#: Expected count below which the exact test is used: far out in the tails, where corrected tests are decided,
+#: the normal approximation is wrong long before the usual five.
+SMALL = 100
 #: Share of the reference outside which a number is an outlier, at each end.
 TAIL = 0.005
 
@@ -42,7 +43,7 @@ class DriftLimits:
         min_known: answered rows behind a feature's share.
     """
 
-    q: float = 0.01
+    q: float = 0.001
     share: float = 0.10
     distance: float = 0.15
     min_n: int = 50
