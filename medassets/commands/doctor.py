@@ -33,7 +33,7 @@ class Finding:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check Python, packages, sources, disk, ports, bundle and prediction store."""
+    """Check Python, packages, sources, disk, ports, bundle, prediction store, access, keys, cache."""
     config = settings()
     findings = list(examine(config))
     if as_json:
@@ -62,6 +62,10 @@ def examine(config: Settings) -> Iterator[Finding]:
     yield from _ports(config)
     yield _bundle(config)
     yield _store(config)
+    yield _seal(config)
+    yield from _access(config)
+    yield from _cache(config)
+    yield from _challenger(config)
 
 
 def _packages() -> Finding:
@@ -127,25 +131,103 @@ def _ports(config: Settings) -> Iterator[Finding]:
 
 def _bundle(config: Settings) -> Finding:
     from medassets.serving.bundle import BundleError, latest_bundle, load_bundle
+    from medassets.serving.signing import pinned_keys
 
     if not config.bundles_dir.exists():
         return Finding("bundle", "note", "none yet: `medassets run` makes one")
     try:
         bundle = load_bundle(latest_bundle(config.bundles_dir))
+        key = pinned_keys(config).check(bundle.directory)
     except BundleError as error:
         return Finding("bundle", "failed", str(error))
     count = len(bundle.manifest.files)
-    return Finding("bundle", "ok", f"{bundle.version}, {count} files as its manifest says")
+    return Finding("bundle", "ok", f"{bundle.version}, {count} files as its manifest says, signed with {key}")
 
 
 def _store(config: Settings) -> Finding:
     from medassets.serving.answering import open_store
-    from medassets.serving.store import StoreError
+    from medassets.serving.store import NoPredictionError, StoreError
 
-    if not config.predictions_db.exists():
-        return Finding("predictions", "note", "none yet")
+    kind = "PostgreSQL" if config.predictions_url else "SQLite"
     try:
         entries = open_store(config).verify()
+    except NoPredictionError:
+        return Finding("predictions", "note", f"none yet ({kind})")
     except StoreError as error:
         return Finding("predictions", "failed", str(error))
-    return Finding("predictions", "ok", f"{entries} audit entries, chain whole")
+    return Finding("predictions", "ok", f"{entries} audit entries in {kind}, chain whole")
+
+
+def _seal(config: Settings) -> Finding:
+    from medassets.serving.answering import open_sealer
+    from medassets.serving.store import StoreError
+
+    try:
+        sealer = open_sealer(config)
+    except StoreError as error:
+        return Finding("sealing", "failed", str(error))
+    if sealer is None:
+        return Finding(
+            "sealing", "note", "no MEDASSETS_KEY_FILE: what is kept lies open, and no patient can be named"
+        )
+    return Finding("sealing", "ok", f"what is kept is sealed with {config.key_file}")
+
+
+def _access(config: Settings) -> Iterator[Finding]:
+    from medassets.serving.access import KeyRing
+
+    if config.auth == "off":
+        yield Finding("access", "note", "MEDASSETS_AUTH=off: everyone may ask; for development only")
+    if config.auth in ("keys", "both"):
+        count = sum(not key.revoked for key in KeyRing(config.api_keys).all())
+        detail = f"{count} API keys" if count else "no API key yet: `medassets keys add NAME` makes one"
+        yield Finding("access by key", "ok" if count else "note", detail)
+    if config.auth in ("oidc", "both"):
+        yield _provider(str(config.oidc.issuer))
+
+
+def _provider(issuer: str) -> Finding:
+    from medassets.serving.oidc import ProviderError, ProviderKeys, safe_address
+
+    try:
+        ProviderKeys(safe_address(issuer)).find(None)
+    except (ProviderError, ValueError) as error:
+        return Finding("access by token", "failed", str(error))
+    return Finding("access by token", "ok", f"{issuer} gives its keys")
+
+
+def _cache(config: Settings) -> Iterator[Finding]:
+    from medassets.serving.cache import Shared, UnavailableError
+
+    own = config.cache
+    if own.url is None:
+        detail = f"in the process, at most {own.entries} answers" if own.entries else "off"
+        yield Finding("cache", "ok", detail)
+        return
+    try:
+        Shared(own.url, own.seconds, None).get("doctor")
+    except ValueError:
+        yield Finding("cache", "failed", "MEDASSETS_CACHE__URL is no address of Redis")
+    except UnavailableError:
+        yield Finding("cache", "note", "Redis does not answer: services compute each answer meanwhile")
+    else:
+        sealed = "sealed" if config.key_file else "not sealed: there is no MEDASSETS_KEY_FILE"
+        yield Finding("cache", "ok" if config.key_file else "note", f"in Redis, {sealed}")
+
+
+def _challenger(config: Settings) -> Iterator[Finding]:
+    from medassets.serving.bundle import BundleError, load_bundle
+    from medassets.serving.challenge import read_challenge
+    from medassets.serving.signing import pinned_keys
+
+    try:
+        challenge = read_challenge(config)
+        if challenge is None:
+            return
+        load_bundle(config.bundles_dir / challenge.bundle)
+        pinned_keys(config).check(config.bundles_dir / challenge.bundle)
+    except BundleError as error:
+        yield Finding("challenger", "failed", str(error))
+        return
+    what = "in the shadow" if challenge.in_shadow else f"{challenge.share:.0%} by {challenge.by}"
+    yield Finding("challenger", "ok", f"{challenge.bundle}, {what}")

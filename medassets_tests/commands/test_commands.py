@@ -1,18 +1,22 @@
 """The command line: help, exit codes, JSON, and what each failure says."""
 
+import contextlib
 import json
 import sqlite3
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from medassets.cli import app
 from medassets.commands import run as run_command
 from medassets.commands import server
+from medassets.commands.serve import development_key
 from medassets.commands.validate import warn_of_overlap
+from medassets.serving.access import KeyRing
 from medassets.serving.answering import Desk, open_sealer
 from medassets.serving.bundle import latest_bundle
 from medassets.serving.predictor import Diagnoser
@@ -129,6 +133,88 @@ def test_doctor_finds_a_damaged_bundle(home):
     (bundle.directory / "rare" / "x.json").write_text("?")
     findings = {f["check"]: f for f in json.loads(invoke("doctor", "--json", code=1).stdout)["findings"]}
     assert findings["bundle"]["level"] == "failed" and "rare/x.json" in findings["bundle"]["detail"]
+
+
+def examined(code=0):
+    findings = json.loads(invoke("doctor", "--json", code=code).stdout)["findings"]
+    return {finding["check"]: (finding["level"], finding["detail"]) for finding in findings}
+
+
+def test_doctor_says_what_of_the_service_is_configured(home, monkeypatch):
+    found = examined()
+    assert found["access by key"][0] == "note" and "keys add" in found["access by key"][1]
+    assert found["sealing"][0] == "note" and found["cache"] == ("ok", "in the process, at most 1000 answers")
+    assert found["predictions"] == ("note", "none yet (SQLite)") and "challenger" not in found
+    two = [fake_bundle(home / "bundles", profile=profile).version for profile in ("quick", "full")]
+    invoke("keys", "add", "ward")
+    invoke("keys", "new-secret", home / "secret")
+    invoke("bundle", "challenge", two[0], "--share", 0.25, "--by", "caller")
+    monkeypatch.setenv("MEDASSETS_KEY_FILE", str(home / "secret"))
+    found = examined()
+    assert found["access by key"] == ("ok", "1 API keys") and found["sealing"][0] == "ok"
+    assert found["challenger"] == ("ok", f"{two[0]}, 25% by caller") and "signed with" in found["bundle"][1]
+    (home / "bundles" / two[0] / "manifest.sig").unlink()
+    assert examined(code=1)["challenger"][0] == "failed"
+
+
+def test_doctor_names_what_cannot_be_reached(home, monkeypatch):
+    nobody = f"127.0.0.1:{server.free_port()}"
+    variables = {
+        "AUTH": "both", "OIDC__ISSUER": f"http://{nobody}", "OIDC__AUDIENCE": "x",
+        "PREDICTIONS_URL": f"postgresql://me:hunter2@{nobody}/db", "CACHE__URL": f"redis://:hunter2@{nobody}/0",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MEDASSETS_{name}", value)
+    found = examined(code=1)
+    assert found["access by token"][0] == found["predictions"][0] == "failed" and found["cache"][0] == "note"
+    assert "hunter2" not in json.dumps(found)
+    monkeypatch.setenv("MEDASSETS_AUTH", "off")
+    assert "development only" in examined(code=1)["access"][1]
+
+
+def test_a_challenge_is_set_shown_and_ended(home, monkeypatch):
+    one, two = (fake_bundle(home / "bundles", profile=profile).version for profile in ("quick", "full"))
+    assert "no bundle challenges" in invoke("bundle", "challenge").output
+    assert "in the shadow" in invoke("bundle", "challenge", one).output
+    shown = json.loads(invoke("bundle", "challenge", one, "--share", 0.5, "--json").stdout)
+    assert shown == {"bundle": one, "share": 0.5, "by": "request"}
+    invoke("bundle", "use", one)  # who is served has nobody to challenge
+    assert json.loads(invoke("bundle", "challenge", "--json").stdout) is None
+    invoke("bundle", "challenge", two, "--share", 1)
+    assert "no bundle challenges" in invoke("bundle", "challenge", "--end").output
+    assert "does not exist" in invoke("bundle", "challenge", "nope", code=3).stderr
+    monkeypatch.setenv("MEDASSETS_CHALLENGER__BUNDLE", two)
+    assert "MEDASSETS_CHALLENGER__BUNDLE decides" in invoke("bundle", "challenge", one, code=2).stderr
+
+
+def test_the_development_key_is_made_once_and_again_when_revoked(home):
+    config = Settings()
+    key = development_key(config)
+    assert development_key(config) == key and config.development_key.stat().st_mode & 0o777 == 0o600
+    ring = KeyRing(config.api_keys)
+    assert ring.check(key, "ask").startswith("clinician:")
+    ring.revoke(ring.all()[0].key_id)
+    assert development_key(config) != key and len(ring.all()) == 2
+
+
+def test_the_example_of_a_run_asks_with_a_key_that_ends_with_it(home, monkeypatch):
+    asked = {}
+
+    @contextlib.contextmanager
+    def running(bento, config):
+        asked["auth"] = config.auth
+        yield "http://nowhere"
+
+    def post(url, *, headers, **_):
+        asked["actor"] = KeyRing(Settings().api_keys).check(headers["Authorization"].split()[1], "ask")
+        return httpx.Response(200, json={"answered": True})
+
+    monkeypatch.setattr(server, "running", running)
+    monkeypatch.setattr(httpx, "post", post)
+    assert run_command.ask_example(home, Settings(auth="off"), False) == {"answered": True}
+    (key,) = KeyRing(Settings().api_keys).all()
+    assert asked == {"auth": "keys", "actor": f"service:{key.key_id}"} and key.revoked
+    assert key.scopes == ("ask",)
 
 
 def test_a_port_in_use_is_refused(served, home, monkeypatch):
