@@ -13,6 +13,8 @@ ddxplus_knowledge   ``ddxplus/release_conditions.json`` and ``release_evidences.
                     and ``evidence_given_condition.csv`` if it is there
 mondo               ``mondo/*.zip`` or ``mondo/*.sssom.tsv``, flat ``mondo*``
 hpo                 ``hpo/hp.obo`` and ``hpo/phenotype.hpoa``, both
+orphanet            ``orphanet/*product*.xml`` (Orphadata 1, 4, 6, 9), flat ``*_product*.xml``
+pubmed              ``pubmed/*.xml`` or ``*.xml.gz`` (baseline, updates), flat ``pubmed*``
 fhir                ``fhir/*.zip``, ``*.ndjson`` or ``*.json``, flat ``*fhir*``
 =================== ========================================================================
 """
@@ -38,6 +40,8 @@ _LAYOUT: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     ),
     "mondo": ("mondo", ("*.zip", "*.sssom.tsv"), ("mondo*.zip", "mondo*.sssom.tsv"), ()),
     "hpo": ("hpo", ("hp.obo", "phenotype.hpoa"), ("hp.obo", "phenotype.hpoa"), ("hp.obo", "phenotype.hpoa")),
+    "orphanet": ("orphanet", ("*product*.xml",), ("*_product*.xml",), ()),
+    "pubmed": ("pubmed", ("*.xml", "*.xml.gz"), ("pubmed*.xml", "pubmed*.xml.gz"), ()),
     "fhir": ("fhir", ("*.zip", "**/*.ndjson", "**/*.json"), ("*fhir*.zip", "*.ndjson"), ()),
 }
 

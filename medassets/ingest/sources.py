@@ -54,6 +54,8 @@ _KNOWN = {
     "ddxplus_patients": ("ddxplus_patients", "https://doi.org/10.6084/m9.figshare.22687585", "CC-BY-4.0"),
     "common_reference": ("ddxplus_knowledge", "https://doi.org/10.6084/m9.figshare.22687585", "CC-BY-4.0"),
     "mondo_mappings": ("mondo", "https://mondo.monarchinitiative.org", "CC0-1.0"),
+    "orphadata": ("orphanet", "https://www.orphadata.com", "CC-BY-4.0"),
+    "pubmed_articles": ("pubmed", "https://pubmed.ncbi.nlm.nih.gov/download/", "NLM terms; abstracts vary"),
     "fhir_bundles": ("fhir", "https://hl7.org/fhir/R4", "as the site states"),
 }
 

@@ -41,7 +41,7 @@ LAYERS = (
     "retraining",
 )
 #: Modules of ``medassets.orchestration.assets`` with the assets; most layers have one of their own name.
-MODULES = (*LAYERS, "documents", "ehr", "forms")
+MODULES = (*LAYERS, "comparisons", "documents", "ehr", "forms", "registries", "literature")
 #: Who answers for an asset, by the domain in its tags.
 OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",

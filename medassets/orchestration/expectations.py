@@ -39,6 +39,8 @@ ALLOWED: Mapping[str, tuple[str, ...]] = {
         "gaussian_copula",
         "mondo",
         "identity",
+        "orphanet",
+        "pubmed",
     ),
     "kind": ("rare", "common"),
     "aspect": ("P", "I", "C", "M", "H"),

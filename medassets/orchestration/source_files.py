@@ -83,6 +83,10 @@ class SourceFile:
             raise FileNotFoundError(f"source {self.name} is absent from this installation")
         return Path(self.path)
 
+    def paths(self) -> list[Path]:
+        """Give the files that count; none where the source is absent."""
+        return [Path(part.path) for part in self.files]
+
     def verify(self) -> None:
         """Check that the files are the ones that were recorded; a file that was not touched is not hashed
         again.

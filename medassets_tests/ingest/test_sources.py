@@ -31,6 +31,8 @@ def test_bundled_knowledge_needs_nothing_and_has_no_patients() -> None:
         "ddxplus_patients": "absent",
         "common_reference": "bundled",
         "mondo_mappings": "absent",
+        "orphadata": "absent",
+        "pubmed_articles": "absent",
         "fhir_bundles": "absent",
     }
     assert sources["hpo_ontology"].path.name == "hp.obo"

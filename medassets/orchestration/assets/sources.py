@@ -28,10 +28,22 @@ KNOWN = {
         "Common conditions: P(evidence given condition), ICD-10, wording.",
     ),
     "mondo_mappings": ("rare", "sssom", "MONDO's exact mappings between disease terminologies."),
+    "orphadata": ("rare", "xml", "Orphanet's nomenclature, phenotypes, genes and prevalences."),
+    "pubmed_articles": ("rare", "xml", "PubMed's baseline and update files, as far as this site keeps them."),
     "fhir_bundles": ("both", "fhir", "HL7 FHIR R4 exports of patients."),
 }
 #: One record a source, in the order of ``KNOWN``.
-SourceFiles = tuple[SourceFile, SourceFile, SourceFile, SourceFile, SourceFile, SourceFile, SourceFile]
+SourceFiles = tuple[
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+    SourceFile,
+]
 
 
 @dg.multi_asset(
