@@ -327,6 +327,15 @@ class Settings(BaseSettings):
         None, description="Ray cluster, as ray://host:10001 or auto; none: Ray starts on this machine"
     )
     threads: PositiveInt = Field(2, description="threads that training may use")
+    study_engine: Literal["optuna", "ray"] = Field(
+        "optuna", description="what runs hyperparameter trials: this process, or a Ray cluster (RAY_ADDRESS)"
+    )
+    study_trials: PositiveInt | None = Field(
+        None, description="trials of each study; default: the profile's (quick 2, full 30)"
+    )
+    study_url: str | None = Field(
+        None, description="Optuna's store of studies, any SQLAlchemy URL; default: SQLite beside MLflow's"
+    )
 
     @model_validator(mode="after")
     def _resolve(self) -> Settings:
@@ -382,6 +391,11 @@ class Settings(BaseSettings):
     def mlflow_uri(self) -> str:
         """Tracking and registry store of MLflow."""
         return self.mlflow_url or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def studies_uri(self) -> str:
+        """Optuna's store of hyperparameter studies, beside MLflow's."""
+        return self.study_url or f"sqlite:///{self.home / 'mlflow' / 'studies.db'}"
 
     @property
     def mlflow_artifacts(self) -> Path:

@@ -34,7 +34,10 @@ SET_NOISE = ((0.2, 0.0), (0.5, 0.0), (0.0, 0.05), (0.2, 0.05))
 class Predicts(Protocol):
     """What is judged: the trained ensemble or its export."""
 
-    space: EvidenceSpace
+    @property
+    def space(self) -> EvidenceSpace:
+        """Columns of the symptom matrix."""
+        ...
 
     def predict_matrix(self, matrix: np.ndarray) -> CommonPrediction:
         """Predict for rows of a symptom matrix."""

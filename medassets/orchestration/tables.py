@@ -64,6 +64,31 @@ REPORTS = (
         ("questions", "group", "metric"),
         "A row is one figure of the interview on patients that its tables were not counted from.",
     ),
+    *(
+        Table(
+            f"evaluation/{name}",
+            pa.schema([column("model", pa.string(), what), *FIGURE]),
+            ("model", "group", "metric"),
+            text,
+        )
+        for name, what, text in (
+            (
+                "imbalance_report",
+                "how rare conditions were treated: none, class_weights, smote or adasyn",
+                "A row is a figure of a classifier under one treatment of rare conditions, on validation rows.",
+            ),
+            (
+                "mix_report",
+                "mix=<what was trained on>/<model>",
+                "A row is one figure of an ensemble trained on records, on simulated patients, or on both.",
+            ),
+            (
+                "export_report",
+                "onnx or python: what answered; or the model whose export was compared",
+                "A row is a figure of the export: time for one patient, and distance to the trained model.",
+            ),
+        )
+    ),
     Table(
         "evaluation/promotion",
         pa.schema(

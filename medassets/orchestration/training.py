@@ -159,7 +159,9 @@ def common_config(settings: Settings) -> CommonConfig:
     from medassets.learners.common.config import CommonConfig
 
     make = CommonConfig.quick if settings.profile == "quick" else CommonConfig.full
-    return make(seed=settings.seed, threads=settings.threads)
+    config = make(seed=settings.seed, threads=settings.threads)
+    asked = {"engine": settings.study_engine, "trials": settings.study_trials or config.tuning.trials}
+    return config.model_copy(update={"tuning": config.tuning.model_copy(update=asked)})
 
 
 def few_shot_config(settings: Settings) -> FewShotConfig:

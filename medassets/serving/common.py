@@ -265,7 +265,7 @@ class CommonPredictor:
         before = np.concatenate([[0.0], np.cumsum(against)])
         values = against[: len(self._details)] + before[self._details[:, 1]] - before[self._details[:, 0]]
         known = row[: len(self._details)] != UNKNOWN
-        found = [
+        found: list[dict[str, Any]] = [
             {
                 "evidence": self.space.shapes[column].code,
                 "label": self.labels.get(self.space.shapes[column].code, self.space.shapes[column].code),

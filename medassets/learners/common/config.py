@@ -86,12 +86,15 @@ class DifferentialConfig(_Frozen):
 
 
 class TuningConfig(_Frozen):
-    """Budget of a hyperparameter study."""
+    """Which models are searched, and the budget of each one's study."""
 
-    trials: PositiveInt = 10
-    timeout_s: PositiveInt = 300
+    models: tuple[Literal["boosting", "forest", "network"], ...] = ("boosting",)
+    rows_per_condition: PositiveInt = Field(default=4, description="training rows that a study looks at")
+    apply: bool = Field(default=False, description="train with what the study found; else only record it")
+    trials: PositiveInt = 2
+    timeout_s: PositiveInt = 60
     engine: Literal["optuna", "ray"] = "optuna"
-    startup_trials: PositiveInt = Field(default=4, description="trials before pruning begins")
+    startup_trials: PositiveInt = Field(default=2, description="trials before pruning begins")
 
 
 class CommonConfig(_Frozen):
@@ -140,5 +143,12 @@ class CommonConfig(_Frozen):
             boosting=BoostingConfig(rounds=120, learning_rate=0.15),
             forest=ForestConfig(trees=200),
             network=NetworkConfig(epochs=20, width=128, hidden=128),
-            tuning=TuningConfig(trials=40, timeout_s=1800),
+            tuning=TuningConfig(
+                models=("boosting", "forest", "network"),
+                rows_per_condition=60,
+                apply=True,
+                trials=30,
+                timeout_s=600,
+                startup_trials=6,
+            ),
         )

@@ -179,9 +179,12 @@ def as_they_come(
 
 
 def subsample(data: TrainingData, per_condition: int, seed: int) -> TrainingData:
-    """The same data with at most so many training rows a condition: for studies and small tests."""
+    """The same data with at most so many training rows and extras a condition, for studies and tests."""
     rows = _capped(data.train, np.arange(len(data.train)), per_condition, seed)
-    return replace(data, train=data.train.take(rows), folds=data.folds[rows])
+    extra = data.extra
+    if extra is not None:
+        extra = extra.take(_capped(extra, np.arange(len(extra)), per_condition, seed))
+    return replace(data, train=data.train.take(rows), folds=data.folds[rows], extra=extra)
 
 
 def corrupted(space: EvidenceSpace, matrix: np.ndarray, config: CommonConfig, salt: str) -> np.ndarray:

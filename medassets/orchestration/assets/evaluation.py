@@ -34,7 +34,9 @@ FEW_SHOT = ("rare_prototypes", "rare_siamese", "rare_maml", "rare_transfer")
 RARE_METHODS = ("rare_likelihood", *FEW_SHOT, "rare_ranker")
 
 
-def _report(name: str, domain: str, inputs: Mapping[str, dg.AssetIn]) -> Callable[..., dg.AssetsDefinition]:
+def report_asset(
+    name: str, domain: str, inputs: Mapping[str, dg.AssetIn]
+) -> Callable[..., dg.AssetsDefinition]:
     """Declare a report asset."""
     made: Callable[..., dg.AssetsDefinition] = dg.asset(
         key=["evaluation", name],
@@ -47,7 +49,7 @@ def _report(name: str, domain: str, inputs: Mapping[str, dg.AssetIn]) -> Callabl
     return made
 
 
-@_report("fairness_report", "common", ENSEMBLE)
+@report_asset("fairness_report", "common", ENSEMBLE)
 def fairness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
     """Accuracy, calibration and critical misses by sex and age group."""
     from medassets.evaluation.fairness import fairness_report as measure
@@ -58,7 +60,7 @@ def fairness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.T
     return measure(made.probabilities, truth, severity_of(data), data.test, model=SERVED, seed=settings.seed)
 
 
-@_report("critical_misses", "common", ENSEMBLE)
+@report_asset("critical_misses", "common", ENSEMBLE)
 def critical_misses(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
     """List every patient whose severe condition is not among the ensemble's first three."""
     from medassets.evaluation.safety import list_critical_misses
@@ -70,7 +72,7 @@ def critical_misses(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.T
     return list_critical_misses(p, data.test, names, severity_of(data), model=SERVED)
 
 
-@_report("robustness_report", "common", ENSEMBLE)
+@report_asset("robustness_report", "common", ENSEMBLE)
 def robustness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa.Table:
     """Accuracy and calibration as answers go missing or wrong, of every model beside naive Bayes."""
     from medassets.evaluation.robustness import robustness_report as measure
@@ -82,7 +84,9 @@ def robustness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa
     return measure(predict, test, data.knowledge, seed=settings.seed)
 
 
-@_report("explanations", "common", {**ENSEMBLE, **ins("models/common_boosting", "models/common_naive_bayes")})
+@report_asset(
+    "explanations", "common", {**ENSEMBLE, **ins("models/common_boosting", "models/common_naive_bayes")}
+)
 def explanations(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
@@ -108,7 +112,7 @@ def explanations(
     return table
 
 
-@_report("inquiry_report", "common", {**COMMON_INPUTS, **ins("models/common_inquiry")})
+@report_asset("inquiry_report", "common", {**COMMON_INPUTS, **ins("models/common_inquiry")})
 def inquiry_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
@@ -122,7 +126,7 @@ def inquiry_report(
     return table
 
 
-@_report(
+@report_asset(
     "common_report",
     "common",
     {
@@ -149,7 +153,7 @@ def common_report(
     return judged.figures
 
 
-@_report("rare_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in RARE_METHODS))})
+@report_asset("rare_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in RARE_METHODS))})
 def rare_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
@@ -165,7 +169,7 @@ def rare_report(
     return table
 
 
-@_report("few_shot_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in FEW_SHOT))})
+@report_asset("few_shot_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in FEW_SHOT))})
 def few_shot_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:

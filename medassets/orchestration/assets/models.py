@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from medassets.orchestration.inputs import describe, ins, tags
+from medassets.orchestration.tracking import MlflowTracking
 from medassets.orchestration.training import (
     COMMON_INPUTS,
     LEARNING_SETTINGS,
@@ -51,16 +52,40 @@ def _model(
     return made
 
 
+@dg.asset(
+    key=["models", "common_study"],
+    ins=COMMON_INPUTS,
+    io_manager_key="model_io_manager",
+    code_version="1",
+    kinds={"mlflow", "optuna"},
+    tags=tags("common", "cpu"),
+    metadata=describe(settings=(*LEARNING_SETTINGS, "study_engine", "study_trials")),
+)
+def common_study(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    tracking: MlflowTracking,
+    **inputs: Any,
+) -> Any:
+    """Search the base models' settings; the full profile trains by them, the quick one only records."""
+    from medassets.orchestration.studies import search
+
+    data = common_data(inputs, settings).training
+    return search(data, common_config(settings), settings.studies_uri, tracking, context)
+
+
 def _common_base(base: str) -> dg.AssetsDefinition:
     kind, text = COMMON_BASES[base]
+    # Naive Bayes has nothing to search.
+    above = COMMON_INPUTS if base == "naive_bayes" else {**COMMON_INPUTS, **ins("models/common_study")}
 
     def train(settings: dg.ResourceParam[Settings], **inputs: Any) -> Any:
-        from medassets.learners.common.base import train_base
+        from medassets.orchestration.studies import train_by
 
-        return train_base(base, common_data(inputs, settings).training, common_config(settings))
+        return train_by(inputs.get("common_study"), base, common_data(inputs, settings).training, settings)
 
     train.__doc__ = f"{text} Out-of-fold predictions go with it, for the ensemble."
-    return _model(f"common_{base}", "common", kind, COMMON_INPUTS)(train)
+    return _model(f"common_{base}", "common", kind, above)(train)
 
 
 common_naive_bayes, common_boosting, common_forest, common_network = map(_common_base, COMMON_BASES)
