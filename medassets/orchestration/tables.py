@@ -75,7 +75,7 @@ REPORTS = (
             (
                 "imbalance_report",
                 "how rare conditions were treated: none, class_weights, smote or adasyn",
-                "A row is a figure of a classifier under one treatment of rare conditions, on validation rows.",
+                "A row is a figure of a classifier under a treatment of rare conditions, on validation rows.",
             ),
             (
                 "mix_report",
