@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from medassets.features.cases import CaseSet
+from medassets.features.prevalence import load_prior, with_prior
 from medassets.features.rare_model import Ranking, RareModel
 from medassets.serving.rare_explain import LEADING, discriminating_phenotypes, term_evidence
 
@@ -43,9 +44,11 @@ class RarePredictor:
         metadata: revision, counts and origins.
     """
 
-    def __init__(self, model: RareModel, protocol: str = "clean") -> None:
-        """Args: model: the ranker. protocol: which learned head scores; ``clean`` for users."""
-        self.model, self.protocol = model, protocol
+    def __init__(self, model: RareModel, protocol: str = "clean", prior: np.ndarray | None = None) -> None:
+        """Args: model: the ranker. protocol: which learned head scores; ``clean`` for users. prior: log prior
+        of each candidate by prevalence; without it all are equally frequent.
+        """
+        self.model, self.protocol, self.prior = model, protocol, prior
         self.ontology = model.knowledge.ontology
         self.candidates = model.knowledge.candidates
         self.names = model.knowledge.names
@@ -68,7 +71,8 @@ class RarePredictor:
             FileNotFoundError: a file is missing.
             ValueError: the bundle's ranker was learned on other features than this version computes.
         """
-        predictor = cls(RareModel.load(directory))
+        model = RareModel.load(directory)
+        predictor = cls(model, prior=load_prior(directory, model.knowledge.candidates))
         described = directory / "ranker.json"
         if described.exists():
             predictor.metadata["learned"] = json.loads(described.read_text(encoding="utf-8"))["learned"]
@@ -98,11 +102,12 @@ class RarePredictor:
 
     def score(self, cases: CaseSet) -> np.ndarray:
         """Return float32 (n_cases, n_candidates); higher is more probable."""
-        return self.model.score(cases, self.protocol)
+        scores = self.model.score(cases, self.protocol)
+        return scores if self.prior is None else scores + self.prior.astype(np.float32)
 
     def without_publications(self, pmids: Collection[str]) -> RarePredictor:
         """Return the predictor before these publications: no case and no annotation row of theirs."""
-        return RarePredictor(self.model.without_publications(pmids), "clean")
+        return RarePredictor(self.model.without_publications(pmids), "clean", self.prior)
 
     def as_published(self, pmids: Collection[str]) -> RarePredictor:
         """Return the predictor for figures as other papers give them: no case of theirs, all annotation rows.
@@ -111,11 +116,12 @@ class RarePredictor:
         other (the quick profile): ``protocol`` says which.
         """
         protocol = "published" if "published" in self.model.heads else "clean"
-        return RarePredictor(self.model.without_publications(pmids, annotations=False), protocol)
+        model = self.model.without_publications(pmids, annotations=False)
+        return RarePredictor(model, protocol, self.prior)
 
     def add_cases(self, cases: CaseSet) -> RarePredictor:
         """Return the next revision, which also knows these cases (seconds, nothing learned again)."""
-        return RarePredictor(self.model.add_cases(cases), self.protocol)
+        return RarePredictor(self.model.add_cases(cases), self.protocol, self.prior)
 
     def rank(
         self, observed: list[str], excluded: list[str], age_days: float | None = None, sex: str = "unknown",
@@ -127,7 +133,7 @@ class RarePredictor:
             ValueError: an id is not an HPO term of the bundle's release.
         """
         case = CaseSet.single(self.ontology, observed, excluded, age_days=age_days, sex=sex)
-        ranking = next(self.model.rankings(case, self.protocol))
+        ranking = self._ranking(case)
         return {"candidates": self._candidates(ranking, top), "unknown_probability": ranking.unknown}
 
     def answer(
@@ -146,7 +152,7 @@ class RarePredictor:
             ValueError: an id is not an HPO term of the bundle's release.
         """
         case = CaseSet.single(self.ontology, observed, excluded, age_days=age_days, sex=sex)
-        ranking = next(self.model.rankings(case, self.protocol, similar=True))
+        ranking = self._ranking(case, similar=True)
         candidates = self._candidates(ranking, top)
         frequency = self.model.evidence.frequencies(ranking.candidates[: max(top, LEADING)])
         for row, own in zip(candidates, frequency, strict=False):
@@ -164,6 +170,10 @@ class RarePredictor:
             else None,
             "confidence": "low" if abstain or first < MODERATE else ("high" if first >= HIGH else "moderate"),
         }
+
+    def _ranking(self, case: CaseSet, *, similar: bool = False) -> Ranking:
+        ranking = next(self.model.rankings(case, self.protocol, similar=similar))
+        return ranking if self.prior is None else with_prior(ranking, self.prior)
 
     def _similar_cases(self, similarity: np.ndarray | None, n: int = _SIMILAR) -> list[dict[str, Any]]:
         """Return the published cases most like the one asked, with their publications."""
@@ -189,13 +199,14 @@ class RarePredictor:
         return rows
 
     def _candidates(self, ranking: Ranking, top: int) -> list[dict[str, Any]]:
-        pre_test = 1 / len(self.candidates)
+        weights = np.ones(len(self.candidates)) if self.prior is None else np.exp(self.prior)
+        pre_test = weights / weights.sum()
         return [
             {
                 "disease_id": self.candidates[column],
                 "name": self.names[column],
                 "probability": float(probability),
-                "pre_test": pre_test,
+                "pre_test": float(pre_test[column]),
                 "score": float(score),
                 "n_known_cases": int(self.shots[column]),
             }

@@ -1,6 +1,8 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from medassets.features.prevalence import write_prior
 from medassets.learners.rare.listwise import ListwiseConfig
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
 from medassets.serving.rare import RarePredictor
@@ -75,7 +77,7 @@ def test_the_gain_is_highest_for_a_term_that_splits_the_candidates(predictor):
 
 
 def test_abstention_says_why(predictor, monkeypatch):
-    monkeypatch.setattr("medassets.serving.rare.ABSTAIN", -1.0)
+    monkeypatch.setattr(type(predictor), "abstains_above", -1.0)
     answer = predictor.answer([typical_findings(0)[0]], [], None, "unknown", 3)
     assert answer["abstain"] and "not among the diseases that I know" in answer["reason"]
     assert answer["confidence"] == "low"
@@ -116,3 +118,23 @@ def test_a_bundle_of_other_features_is_refused(ranker, tmp_path):
     (tmp_path / "rare.json").write_text(text.replace("own_cosine", "own_sine"), encoding="utf-8")
     with pytest.raises(ValueError, match="features"):
         RarePredictor.load(tmp_path)
+
+
+def test_a_prior_by_prevalence_moves_the_ranking_and_what_it_starts_from(ranker, predictor, tmp_path):
+    findings = typical_findings(4)
+    asked = (findings[:4], [], 700.0, "F", 5)
+    plain = predictor.answer(*asked)
+    second = plain["candidates"][1]["disease_id"]
+    ranker.export_bundle(tmp_path)
+    prevalences = pa.table({"disease_id": [second, "OMIM:900004"], "per_million": [1000.0, 0.01]})
+    write_prior(prevalences, 1.0, tmp_path)
+    weighted = RarePredictor.load(tmp_path)
+    answer = weighted.answer(*asked)
+    was, now = ({c["disease_id"]: c for c in found["candidates"]} for found in (plain, answer))
+    assert now[second]["probability"] > was[second]["probability"]
+    assert now[second]["pre_test"] > was[second]["pre_test"] == pytest.approx(1 / len(predictor.candidates))
+    assert answer["unknown_probability"] == plain["unknown_probability"]
+    column = weighted.candidates.index(second)
+    shift = weighted.score(CASES[:2]) - predictor.score(CASES[:2])
+    assert shift[:, column] == pytest.approx(np.log(1000 / 0.01) / 2, rel=1e-3)
+    assert weighted.without_publications(["PMID:0"]).prior is weighted.prior
