@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medassets.evaluation.common import conformal_report, evaluate, mix_ablation
+from medassets.evaluation.common import conformal_report, evaluate, mix_ablation, sets_under_noise
 from medassets.features.pooling import CommonPrediction
 from medassets_tests.learners.common import small
 
@@ -36,6 +36,16 @@ def test_the_promise_is_judged_with_and_without_the_leader():
     assert report["coverage"] == 0.25 and report["shown_coverage"] == 0.75
     assert report["mean_size"] == 0.25 and report["shown_mean_size"] == 1.0
     assert sum(row["n"] for name, row in report["groups"].items() if name.startswith("sex=")) == 4
+
+
+def test_sets_grow_where_answers_are_missing(patients):
+    found = sets_under_noise(small.ensemble(), patients, small.knowledge(), points=((0.0, 0.0), (0.5, 0.0)))
+    rows = {(figure.group, figure.metric): figure for figure in found}
+    clear, half = "0% unknown, 0% wrong", "50% unknown, 0% wrong"
+    judged = evaluate(small.ensemble(), patients, small.knowledge(), resamples=20)
+    assert rows[clear, "conformal_coverage"].value == pytest.approx(judged.conformal["coverage"])
+    assert rows[half, "conformal_mean_size"].value > rows[clear, "conformal_mean_size"].value
+    assert rows[half, "conformal_coverage"].n == patients.num_rows
 
 
 def test_mixes_are_compared_on_the_same_rows(patients):

@@ -1,6 +1,7 @@
 """Explanations: exact where they claim to be, in the right direction, and compared honestly."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from medassets.cohorts.simulate_common import simulate
@@ -11,6 +12,7 @@ from medassets.evaluation.explanation import (
     explanation_table,
     likelihood_values,
     lime_values,
+    table_agreement,
     tree_shap,
 )
 from medassets.features.common import EvidenceSpace
@@ -168,3 +170,20 @@ def test_a_sample_is_explained_by_all_methods() -> None:
     assert len({figure.model for figure in figures}) == 3
     assert {figure.n for figure in figures} <= set(range(7))
     assert all(figure.origin == "simulated" for figure in figures)
+
+
+def test_agreement_is_read_from_the_table() -> None:
+    columns = ("patient_id", "condition", "method", "rank", "feature", "state", "contribution", "origin")
+    rows = [
+        ("p1", "URTI", "shap", 1, "E_91", "present", 2.0, "simulated"),
+        ("p1", "URTI", "shap", 2, "E_79", "present", 1.0, "simulated"),
+        ("p1", "URTI", "lime", 1, "E_91", "present", 0.2, "simulated"),
+        ("p1", "URTI", "lime", 2, "E_50", "absent", 0.1, "simulated"),
+        ("p2", "URTI", "shap", 1, "E_91", "present", 2.0, "simulated"),
+        ("all", "all", "lime", 1, "E_1", "mean", 2.0, "simulated"),
+    ]
+    table = pa.Table.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
+    found = {figure.metric: figure for figure in table_agreement(table, top=2)}
+    assert {figure.model for figure in found.values()} == {"lime and shap"}
+    assert found["same_first"].value == 1.0 and found["same_first"].n == 1
+    assert found["shared_top2"].value == 0.5
