@@ -72,6 +72,12 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
 
 
+def generated(file: Path) -> bool:
+    """Say whether a ``dagster.yaml`` is this software's own, not a site's."""
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found in (instance_config(file.parent), instance_config(file.parent, postgres=True))
+
+
 def write_instance(settings: Settings) -> Path:
     """Write the configuration of the instance, unless a site wrote its own.
 
@@ -81,11 +87,10 @@ def write_instance(settings: Settings) -> Path:
     folder = instance_folder(settings)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / DAGSTER_CONFIG_YAML_FILENAME
-    postgres = settings.dagster_database is not None
     if settings.dagster_database is not None:
         # The file names the variable, and the setting may have come from elsewhere.
         os.environ[DATABASE] = settings.dagster_database
-    wanted, other = (instance_config(folder, postgres=choice) for choice in (postgres, not postgres))
-    if not file.exists() or yaml.safe_load(file.read_text(encoding="utf-8")) == other:
-        file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    if not file.exists() or generated(file):
+        config = instance_config(folder, postgres=settings.dagster_database is not None)
+        file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     return folder
