@@ -59,6 +59,7 @@ def examine(config: Settings) -> Iterator[Finding]:
     yield _packages()
     yield from _sources(config)
     yield _disk(config)
+    yield from _faults(config)
     yield from _ports(config)
     yield _bundle(config)
     yield _store(config)
@@ -117,6 +118,18 @@ def _disk(config: Settings) -> Finding:
     return Finding(
         "disk", "ok" if enough else "failed", detail if enough else f"{detail}: {FREE_GIGABYTES} GB needed"
     )
+
+
+def _faults(config: Settings) -> Iterator[Finding]:
+    """What would keep the service or a run from starting, and brokers that do not answer."""
+    from medassets.deploying.preflight import Fault, brokers, faults
+
+    both = [*faults(config, "serve"), *faults(config, "run")]
+    found: dict[Fault, None] = dict.fromkeys(fault for fault in both if fault.what != "disk")
+    for fault in (*found, *brokers(config)):
+        yield Finding(fault.what, "failed" if fault.stops else "note", fault.detail)
+    if not found:
+        yield Finding("clock, certificates, lake, stores", "ok", "nothing that would keep it from starting")
 
 
 def _ports(config: Settings) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from medassets.commands.output import (
     settings,
     stop,
 )
+from medassets.commands.preflight import refuse_faults
 
 if TYPE_CHECKING:
     from medassets.orchestration.run import RunSummary
@@ -56,6 +57,7 @@ def run(
 ) -> None:
     """Make what is not up to date, build the bento, ask it one example case."""
     config = settings()
+    refuse_faults(config, "run", as_json=as_json)
     from medassets.orchestration.run import RunInProgressError, run_graph
 
     with failures(as_json):

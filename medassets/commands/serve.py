@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from medassets.commands.output import BAD_INPUT, FAILURE, err, failures, settings, stop
+from medassets.commands.preflight import refuse_faults
 from medassets.settings import Settings
 
 
@@ -31,6 +32,7 @@ def serve(
     from medassets.commands.server import environment, port_is_free, serve_command
 
     host, port = host or config.api_host, port or config.api_port
+    refuse_faults(config, "serve")
     with failures():
         path = bento_of(config, bundle)
     if not port_is_free(host, port):

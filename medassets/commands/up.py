@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from medassets.commands.output import BAD_INPUT, FAILURE, NOT_READY, AsJson, emit, err, out, settings, stop
+from medassets.commands.preflight import refuse_faults
 from medassets.deploying.stack import STACK_PROFILES, StackProfile
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def up(profile: Profile = None) -> None:
     with _stack_errors(), _planned(profile) as made:
         from medassets.deploying.manager import start, wait_until_healthy
 
+        refuse_faults(settings(), "up")
         _give_page_its_key(made)
         for note in made.notes:
             err.print(f"[yellow]note:[/yellow] {note}", highlight=False)
@@ -99,7 +101,7 @@ def _planned(profile: str | None) -> Iterator[Plan]:
 
 
 def _give_page_its_key(made: Plan) -> None:
-    """Let the page ask where the API asks for keys; the key is of this installation, in a file of its owner's."""
+    """Let the page ask where the API asks for keys; its key is made once, in a file of its owner's."""
     from medassets.commands.serve import development_key
 
     config = settings()

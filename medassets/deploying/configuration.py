@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from medassets.deploying.stack import DATABASE_VARIABLE, StackProfile
+from medassets.deploying.stack import STACK_PROFILES, StackProfile
 
 #: Processes that Prometheus asks, and the path of their figures.
 MEASURED = {"api": "/metrics"}
@@ -59,15 +59,19 @@ def instance(profile: StackProfile, folder: Path) -> dict[str, Any]:
     """The Dagster instance of a profile: files at a clinic, PostgreSQL at a larger site."""
     from medassets.orchestration.instance import instance_config
 
-    config = instance_config(folder)
-    if profile == "full":
-        config["storage"] = {"postgres": {"postgres_url": {"env": DATABASE_VARIABLE}}}
-    return config
+    return instance_config(folder, postgres=profile == "full")
 
 
-def completed(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """A site's own ``dagster.yaml`` with what it does not say; nothing that it says is changed."""
-    return {**wanted, **present}
+def completed(present: Mapping[str, Any], profile: StackProfile, folder: Path) -> dict[str, Any]:
+    """A site's own ``dagster.yaml`` with what it does not say; nothing that it says is changed.
+
+    Where runs are kept follows the profile, unless the site named a place that is in neither of the two.
+    """
+    wanted = instance(profile, folder)
+    own = dict(present)
+    if own.get("storage") in [instance(name, folder)["storage"] for name in STACK_PROFILES]:
+        del own["storage"]
+    return {**wanted, **own}
 
 
 def _yaml(content: Mapping[str, Any]) -> str:

@@ -222,9 +222,11 @@ def write_files(made: Plan) -> Path:
     dagster_home.mkdir(parents=True, exist_ok=True)
     (made.home / "logs").mkdir(exist_ok=True)
     file = dagster_home / "dagster.yaml"
-    wanted = yaml.safe_load((config / "dagster.yaml").read_text(encoding="utf-8"))
     present = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-    file.write_text(yaml.safe_dump(completed(present or {}, wanted), sort_keys=False), encoding="utf-8")
+    whole = completed(present or {}, made.profile, dagster_home)
+    file.write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
+    shared = {name: filled(value, made.at) for name, value in shared_environment(made.profile).items()}
+    write_private(made.folder / "stack.env", "".join(f"{name}='{value}'\n" for name, value in shared.items()))
     checks = {ready.process.name: ready.check for ready in made.members}
     (made.folder / "checks.json").write_text(json.dumps(checks, indent=1), encoding="utf-8")
     for ready in made.members:

@@ -17,11 +17,12 @@ from pydantic import Field
 
 from medassets.cohorts.tables import TABLES, SchemaError, conform
 from medassets.orchestration.lake import LakeTable, Partition
+from medassets.orchestration.lake_format import stamp
 from medassets.orchestration.metadata import markdown_table, metrics_metadata, table_metadata
 from medassets.orchestration.source_files import SourceFile
 from medassets.orchestration.tracking import MlflowTracking
-from medassets.stores.addresses import join
 from medassets.orchestration.weights_biases import mirror_of
+from medassets.stores.addresses import is_remote, join
 
 
 @runtime_checkable
@@ -58,6 +59,15 @@ class DeltaIOManager(dg.ConfigurableIOManager):
 
     lake_dir: str
     versions: dict[str, int] = Field(default_factory=dict)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Refuse a lake that a newer version wrote, before any step of a run.
+
+        Raises:
+            LakeFormatError: it is newer.
+        """
+        if not is_remote(self.lake_dir):
+            stamp(Path(self.lake_dir))
 
     def table(self, key: str) -> LakeTable:
         """Give the Delta table of an asset key."""

@@ -131,7 +131,8 @@ def test_a_sites_own_dagster_yaml_is_completed_not_changed(tmp_path, every_progr
     kept = yaml.safe_load(own.read_text())
     assert kept["run_retries"] == {"enabled": False}
     assert kept["run_launcher"]["class"] == "WatchedRunLauncher"
-    assert completed({"a": 1}, {"a": 2, "b": 3}) == {"a": 1, "b": 3}
+    moved = completed(kept, "full", tmp_path / "dagster")
+    assert "postgres" in moved["storage"] and moved["run_retries"] == {"enabled": False}
 
 
 def test_missing_programs_are_all_named_with_their_packages(tmp_path, monkeypatch):
