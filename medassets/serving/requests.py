@@ -119,7 +119,8 @@ def _evidence_schema(schema: dict[str, Any]) -> None:
     schema["anyOf"] = [{"$ref": schema.pop("$ref")}, codes | {"maxItems": MAX_FINDINGS}]
 
 
-Identifier = Annotated[str, Field(min_length=1, max_length=100)]
+#: Without control characters: no code has any, and no text of PostgreSQL holds NUL.
+Identifier = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Findings = Annotated[list[Identifier], Field(max_length=MAX_FINDINGS)]
 
 
