@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -230,3 +230,54 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     bucket = f"test-{uuid4().hex}"
     boto3.client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
     return f"s3://{bucket}"
+
+
+class Prometheus:
+    """A Prometheus server that scrapes and judges every second.
+
+    Args:
+        folder: where its data and configuration lie.
+        configuration: ``prometheus.yml`` and the rule files that it names, by name.
+    """
+
+    def __init__(self, folder: Path, configuration: dict[str, str]) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._running = ExitStack()
+        for name, text in configuration.items():
+            (folder / name).write_text(text, encoding="utf-8")
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        command = [
+            program("prometheus", "prometheus"),
+            f"--config.file={self._folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self._folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{self.port}",
+        ]
+        self._running.enter_context(listening(command, self.port, self._folder / "log"))
+
+    def stop(self) -> None:
+        """Stop."""
+        self._running.close()
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[[dict[str, str]], Prometheus]]:
+    """Starts a Prometheus server with this configuration (file name to text); stopped after the test."""
+    with ExitStack() as started:
+
+        def start(configuration: dict[str, str]) -> Prometheus:
+            folder = tmp_path / f"prometheus-{uuid4().hex[:6]}"
+            folder.mkdir()
+            server = Prometheus(folder, configuration)
+            started.callback(server.stop)
+            server.start()
+            return server
+
+        yield start
