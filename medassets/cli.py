@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from medassets import __version__
-from medassets.commands import ask, bundle, doctor, forms, run, secure, serve, stream, ui, up, validate
+from medassets.commands import (
+    ask,
+    backup,
+    bundle,
+    doctor,
+    exporter,
+    forms,
+    migrate,
+    run,
+    secure,
+    serve,
+    stream,
+    ui,
+    up,
+    validate,
+)
 from medassets.commands.output import EXIT_CODES
 
 app = typer.Typer(
@@ -32,6 +47,10 @@ app.command()(up.up)
 app.command()(up.down)
 app.command()(up.status)
 app.command()(doctor.doctor)
+app.command()(exporter.exporter)
+app.command()(migrate.migrate)
+app.command()(backup.backup)
+app.command()(backup.restore)
 app.command()(forms.form_template)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(stream.app, name="stream")
