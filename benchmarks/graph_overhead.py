@@ -26,7 +26,7 @@ from rich.console import Console
 
 from medassets.cohorts.tables import TABLES, conform
 from medassets.orchestration import staleness
-from medassets.orchestration.build import build_definitions
+from medassets.orchestration.build import WHOLE_GRAPH, build_definitions
 from medassets.orchestration.instance import open_instance
 from medassets.orchestration.io_managers import as_arrow
 from medassets.orchestration.run import run_graph
@@ -45,8 +45,12 @@ def plain(settings: Settings, select: str | None, instance: dg.DagsterInstance) 
     """Call every asset's function with the values of the ones before it."""
     defs = build_definitions(settings)
     graph, resources = defs.resolve_asset_graph(), dict(defs.resources or {})
-    wanted = dg.AssetSelection.from_string(select).resolve(graph) if select else graph.executable_asset_keys
-    context = SimpleNamespace(add_output_metadata=lambda found, **_: None, instance=instance, log=None)
+    wanted = set(defs.resolve_job_def(WHOLE_GRAPH).asset_layer.executable_asset_keys)
+    if select:
+        wanted &= dg.AssetSelection.from_string(select).resolve(graph)
+    context = SimpleNamespace(
+        add_output_metadata=lambda found, **_: None, instance=instance, log=None, run=None
+    )
     values: dict[dg.AssetKey, Any] = {}
     for key in staleness.topological(graph, wanted):
         if key in values:
@@ -55,11 +59,7 @@ def plain(settings: Settings, select: str | None, instance: dg.DagsterInstance) 
         function = made.op.compute_fn.decorated_fn
         arguments = {name: values[above] for name, above in made.keys_by_input_name.items()}
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
-        given = {
-            name: {"context": context, **resources}[name]
-            for name in ("context", "settings", "tracking")
-            if name in names
-        }
+        given = {name: value for name, value in {"context": context, **resources}.items() if name in names}
         result = function(**given, **arguments)
         results = result if len(made.keys) > 1 else (result,)
         for output, value in zip(made.keys_by_output_name.values(), results, strict=True):
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--select", help="Dagster's asset selection; the whole graph without it")
+    parser.add_argument("--select", help="Dagster's asset selection; the unpartitioned graph without it")
     parser.add_argument("--data-dir", type=Path, help="folder of releases; bundled knowledge without it")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:

@@ -31,6 +31,8 @@ def search(
 ) -> CommonStudies:
     """Run the studies; each trial that ends becomes a run nested in the asset's run, itself in Dagster's.
 
+    Without a Dagster run (a plain script) trials go to the studies' store alone.
+
     Args:
         data: rows; only the training part is used.
         config: models, budget and engine.
@@ -40,6 +42,8 @@ def search(
     """
     from medassets.learners.common.studies import run_studies
 
+    if context.run is None:
+        return run_studies(data, config, storage=storage)
     tracking.client()
     import mlflow
 
