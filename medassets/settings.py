@@ -176,6 +176,18 @@ class ChallengerSettings(BaseModel):
     )
 
 
+class RetentionSettings(BaseModel):
+    """How long what nobody needs any more is kept; what the audit log leads to always stays."""
+
+    remove: bool = Field(True, description="false: the scheduled asset only lists what would go")
+    version_days: PositiveInt = Field(30, description="days that a replaced version of a table stays")
+    event_days: PositiveInt | None = Field(
+        None, description="days that symptom and device events are kept; default: for ever"
+    )
+    bundle_days: PositiveInt = Field(180, description="days that a bundle that answered nothing is kept")
+    bundles: PositiveInt = Field(5, description="newest bundles that are kept in any case")
+
+
 class Settings(BaseSettings):
     """Settings of one installation.
 
@@ -204,6 +216,7 @@ class Settings(BaseSettings):
     )
     simulation: SimulationSettings = SimulationSettings()
     stream: StreamSettings = StreamSettings()
+    retention: RetentionSettings = RetentionSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     retraining: RetrainingSettings = RetrainingSettings()
     sensors: Literal["off", "on"] = Field(
@@ -304,6 +317,9 @@ class Settings(BaseSettings):
     ui_port: int = Field(3070, ge=1, le=65535, description="Dagster UI")
     port_shift: NonNegativeInt = Field(
         0, description="added to the ports of `medassets up`, so that two installations share a machine"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json: the service writes one JSON object a line, for a log collector"
     )
     openlineage_url: str | None = Field(
         None,

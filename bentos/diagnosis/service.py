@@ -16,6 +16,7 @@ from pathlib import Path
 import bentoml
 
 from medassets.serving.http import create_app
+from medassets.serving.logs import log_as_json
 from medassets.serving.measures import Measures
 from medassets.serving.oidc import open_gate
 from medassets.serving.swap import DeskKeeper
@@ -27,6 +28,8 @@ logger = logging.getLogger("medassets")
 BUNDLE = Path(__file__).parent / "bundle"
 
 settings = Settings()
+if settings.log_format == "json":
+    log_as_json()
 measures = Measures()
 keeper = DeskKeeper(settings, measures=measures)
 if settings.auth == "off":

@@ -7,6 +7,7 @@ What does not: HTTP itself (``http``) and how answers come about (``predictor``)
 from __future__ import annotations
 
 import gc
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from medassets.serving.store import NoPredictionError, PredictionStore, Record, 
 from medassets.serving.terms import TermIndex, evidence_findings, hpo_findings
 from medassets.settings import Settings
 
+logger = logging.getLogger("medassets")
 #: Where an answer came from if no bento served it, for example on the command line.
 NO_BENTO = "none"
 
@@ -107,6 +109,10 @@ class Desk:
             request.model_dump(mode="json", exclude_defaults=True, exclude={"text"}), answer,
         )  # fmt: skip
         self.store.append(record, actor=actor, action=action)
+        logger.info(
+            "answered",
+            extra={"prediction_id": record.prediction_id, "bundle": record.bundle, "bento": record.bento},
+        )
         return answer
 
     def _found(self, diagnoser: Diagnoser, request: DiagnosisRequest) -> dict[str, Any]:
