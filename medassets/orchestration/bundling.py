@@ -42,6 +42,8 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
         instance: where materializations are recorded.
     """
     known = [*(f"models/{name}" for name in CARRIED), "evaluation/model_cards", *CASE_TABLES]
+    if settings.prevalence_prior:
+        known.append("clinical/orphanet_prevalences")
     above = lineage.recorded(instance, known)
     confirmed = {key: inputs[key.split("/")[-1]] for key in CASE_TABLES}
     champion = inputs["promotion"].column("champion").to_pylist()[0]
@@ -53,7 +55,9 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
     return write_bundle(
         settings.bundles_dir,
         parts={
-            "rare": ranker.export_bundle,
+            "rare": lambda folder: export_rare(
+                ranker, inputs["orphanet_prevalences"], settings.prevalence_prior, folder
+            ),
             "common": common.export_bundle,
             "inquiry": inputs["common_inquiry"].save,
             "cards": lambda folder: _write_cards(inputs["model_cards"], folder),
@@ -81,6 +85,27 @@ def served_ranker(ranker: Any, data: RareData) -> Any:
 
     every: CaseSet = data.train.concatenate(data.test)
     return ranker.refit_memory(data.everything(every), every)
+
+
+def export_rare(ranker: Any, prevalences: pa.Table, weight: float, folder: Path) -> None:
+    """Write the ranker, and beside it the prior by prevalence if it has a weight.
+
+    Raises:
+        ValueError: a prior is wanted, and no candidate's prevalence is known.
+    """
+    from medassets.features.prevalence import prevalence_table, write_prior
+
+    ranker.export_bundle(folder)
+    if not weight:
+        return
+    knowledge = ranker.model.knowledge
+    table = prevalence_table(prevalences, knowledge.index, knowledge.candidates)
+    if not table.num_rows:
+        raise ValueError(
+            "MEDASSETS_PREVALENCE_PRIOR is set, but no prevalence of a candidate is known: put Orphadata's "
+            "orphanet/en_product9_prev.xml into MEDASSETS_DATA_DIR"
+        )
+    write_prior(table, weight, folder)
 
 
 def _entry(

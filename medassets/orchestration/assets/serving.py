@@ -29,6 +29,7 @@ from medassets.settings import Settings
             "evaluation/promotion",
             "clinical/confirmed_cases",
             "clinical/ehr_cases",
+            "clinical/orphanet_prevalences",
         ),
         **ins("models/common_ensemble", alias=CHAMPION),
     },
@@ -36,7 +37,7 @@ from medassets.settings import Settings
     code_version="2",
     kinds={"onnx", "numpy"},
     tags=tags("both"),
-    metadata=describe(code=("monitoring/confirmed.py",)),
+    metadata=describe(settings=("prevalence_prior",), code=("monitoring/confirmed.py",)),
 )
 def diagnosis_bundle(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
