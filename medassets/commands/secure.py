@@ -6,7 +6,6 @@ What belongs here: arguments and printing. What does not: the mechanisms (``serv
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -92,16 +91,12 @@ def new_secret(
     file: Annotated[Path, typer.Argument(help="Key file; a new key goes before those it holds.")],
 ) -> None:
     """Write a key that seals the store; set MEDASSETS_KEY_FILE to the file, and keep a copy elsewhere."""
+    from medassets.serving.files import PRIVATE, replace_file
     from medassets.serving.sealing import new_key, read_keys
 
     with failures():
         known = file.read_text(encoding="utf-8") if file.exists() and read_keys(file) else ""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pending = file.with_name(f".{file.name}-{os.getpid()}")
-    descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(f"{new_key()}\n{known}")
-    os.replace(pending, file)
+    replace_file(file, f"{new_key()}\n{known}".encode(), PRIVATE)
     out.print(f"{file}: {len(read_keys(file))} keys, the first seals from now on")
 
 

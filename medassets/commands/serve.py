@@ -57,14 +57,13 @@ def _say_who_may_ask(config: Settings) -> None:
 def development_key(config: Settings) -> str:
     """The clinician's key of ``medassets dev``: made at the first start, kept in a file of its owner's."""
     from medassets.serving.access import KeyRing
+    from medassets.serving.files import PRIVATE, replace_file
 
     ring, file = KeyRing(config.api_keys), config.development_key
     if file.exists() and ring.holder(token := file.read_text(encoding="utf-8").strip()):
         return token
     _, token = ring.add("development", "clinician")
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        stream.write(f"{token}\n")
+    replace_file(file, f"{token}\n".encode(), PRIVATE)
     return token
 
 

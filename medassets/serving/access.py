@@ -14,7 +14,6 @@ import fcntl
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from medassets.serving.files import PRIVATE, replace_file
 from medassets.serving.store import now
 
 Role = Literal["clinician", "service", "auditor"]
@@ -188,11 +188,8 @@ class KeyRing:
             self._write(keys)
 
     def _write(self, keys: dict[str, Key]) -> None:
-        pending = self.path.with_name(f".{self.path.name}-{os.getpid()}")
-        descriptor = os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump([asdict(key) for key in keys.values()], stream, indent=1)
-        os.replace(pending, self.path)
+        content = json.dumps([asdict(key) for key in keys.values()], indent=1)
+        replace_file(self.path, content.encode(), PRIVATE)
 
 
 def _key_of(entry: dict[str, Any]) -> Key:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from medassets.serving.files import replace_file
 from medassets.serving.manifest import (
     SCHEMA_VERSION,
     DataEntry,
@@ -148,10 +149,9 @@ def sign_bundle(directory: Path, sign: Callable[[bytes], bytes]) -> None:
         BundleError: there is no manifest, or the signature cannot be written.
     """
     # Not in the bundle's own folder: who verifies it meanwhile would find a file that is not listed.
-    pending = directory.parent / f".{SIGNATURE}-{os.getpid()}"
     try:
-        pending.write_bytes(sign((directory / MANIFEST).read_bytes()))
-        os.replace(pending, directory / SIGNATURE)
+        signature = sign((directory / MANIFEST).read_bytes())
+        replace_file(directory / SIGNATURE, signature, beside=directory.parent)
     except OSError as error:
         raise BundleError(f"bundle {directory} cannot be signed: {error.strerror}") from error
 
@@ -265,9 +265,7 @@ def _history(bundles_dir: Path) -> list[str]:
 
 def _point(bundles_dir: Path, version: str, history: list[str]) -> None:
     for name, lines in ((HISTORY, history), (LATEST, [version])):
-        pending = bundles_dir / f".{name}-{os.getpid()}"
-        pending.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        os.replace(pending, bundles_dir / name)
+        replace_file(bundles_dir / name, "".join(f"{line}\n" for line in lines).encode())
 
 
 def list_bundles(bundles_dir: Path) -> list[Manifest]:

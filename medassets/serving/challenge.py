@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from medassets.serving.bundle import BundleError
+from medassets.serving.files import replace_file
 from medassets.serving.predictor import Diagnoser
 from medassets.serving.requests import DiagnosisRequest
 from medassets.serving.sealing import Sealer, keyed_digest
@@ -89,9 +89,7 @@ def set_challenge(bundles_dir: Path, challenge: Challenge | None) -> None:
     if challenge is None:
         path.unlink(missing_ok=True)
         return
-    pending = bundles_dir / f".{FILE}-{os.getpid()}"
-    pending.write_text(json.dumps(asdict(challenge)) + "\n", encoding="utf-8")
-    os.replace(pending, path)
+    replace_file(path, (json.dumps(asdict(challenge)) + "\n").encode())
 
 
 class Contest:

@@ -14,7 +14,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from medassets.serving.bundle import MANIFEST, SIGNATURE, BundleError, load_bundle, sign_bundle
+from medassets.serving.files import PRIVATE, replace_file
 from medassets.settings import Settings
 
 ALGORITHM = "Ed25519"
@@ -67,7 +67,7 @@ class Signer:
         key = Ed25519PrivateKey.generate()
         pinned.pin(key.public_key())
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write(path, pem, 0o600)
+        replace_file(path, pem, PRIVATE)
         return cls(key)
 
     def sign(self, manifest: bytes) -> bytes:
@@ -157,7 +157,7 @@ class PinnedKeys:
         lines = [
             f"{name} {base64.b64encode(key.public_bytes_raw()).decode()}\n" for name, key in keys.items()
         ]
-        _write(self.path, "".join(lines).encode(), 0o644)
+        replace_file(self.path, "".join(lines).encode())
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -245,11 +245,3 @@ def _signature(directory: Path) -> tuple[str, bytes]:
         raise BundleError(f"{path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError):
         raise BundleError(f"{path} is no signature") from None
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pending = path.with_name(f".{path.name}-{os.getpid()}")
-    with os.fdopen(os.open(pending, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
-        stream.write(content)
-    os.replace(pending, path)
