@@ -26,6 +26,8 @@ from medassets.features.rare_store import load_cases, load_knowledge, save_cases
 #: Candidates outside a case's list stand this far below those on it, in the order of the short score.
 _UNLISTED = -1000.0
 _TOGETHER = 16
+#: Counts up when what a saved model holds means something else.
+_FORMAT = 2
 _HAS_CASE = FEATURES.index("has_case")
 
 
@@ -106,8 +108,8 @@ class RareModel:
         for listed, logits in self._with_logits(self.evidence.lists(cases, similar=similar), head.network):
             has_case = listed.features[:, _HAS_CASE] > 0.5
             description = case_description(listed.features, FEATURES)
-            probabilities, unknown = head.calibration.probabilities(logits, has_case, description)
             scores = head.calibration.adjusted(logits, has_case)
+            probabilities, unknown = head.calibration.probabilities(scores, description)
             order = np.lexsort((listed.candidates, -scores))
             listed = replace(listed, candidates=listed.candidates[order], features=listed.features[order])
             yield Ranking(listed.candidates, scores[order], probabilities[order], unknown, listed)
@@ -178,6 +180,7 @@ class RareModel:
         for protocol, head in self.heads.items():
             head.save(directory / f"head_{protocol}")
         meta = {"protocols": sorted(self.heads), "revision": self.revision, "features": list(FEATURES)}
+        meta["format"] = _FORMAT
         (directory / "rare.json").write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
 
     @classmethod
@@ -185,12 +188,13 @@ class RareModel:
         """Read what ``save`` wrote.
 
         Raises:
-            ValueError: the heads were learned on other features than this version computes.
+            ValueError: another version of the software wrote it, or learned on other features.
         """
         meta = json.loads((directory / "rare.json").read_text(encoding="utf-8"))
-        if tuple(meta["features"]) != FEATURES:
+        if tuple(meta["features"]) != FEATURES or meta.get("format") != _FORMAT:
             raise ValueError(
-                f"{directory}: learned on features that this version of the software does not compute"
+                f"{directory}: learned on features of another version of the software; materialize "
+                "models/rare_ranker and serving/diagnosis_bundle again"
             )
         heads = {p: Head.load(directory / f"head_{p}") for p in meta["protocols"]}
         return cls(

@@ -108,27 +108,27 @@ class Calibration:
     Attributes:
         inverse_temperature: (2,) for candidates without and with known cases.
         offset: (2,) added to their logits.
-        unknown: weights of the unknown's logit over ``case_description``.
+        unknown: weights of the logit of "none that I know" over :func:`novelty`.
+        threshold: (1,) probability of "none that I know" above which an answer abstains.
     """
 
     inverse_temperature: np.ndarray
     offset: np.ndarray
     unknown: np.ndarray
+    threshold: np.ndarray
 
-    def probabilities(
-        self, logits: np.ndarray, has_case: np.ndarray, description: np.ndarray
-    ) -> tuple[np.ndarray, float]:
+    def probabilities(self, adjusted: np.ndarray, description: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the probability of each listed candidate and that of "none of these".
 
         Args:
-            logits: (k,) of the network.
-            has_case: (k,) bool.
+            adjusted: (k,) logits as :meth:`adjusted` gives them.
             description: as :func:`case_description` gives it.
         """
-        z = np.append(self.adjusted(logits, has_case), description @ self.unknown)
-        z = np.exp(z - z.max())
-        z /= z.sum()
-        return z[:-1], float(z[-1])
+        z = np.exp(adjusted - adjusted.max())
+        total = z.sum()
+        log_total, largest = np.log(total) + adjusted.max(), z.max() / total
+        unknown = float(sigmoid(novelty(description, log_total, largest) @ self.unknown))
+        return z * ((1 - unknown) / total), unknown
 
     def adjusted(self, logits: np.ndarray, has_case: np.ndarray) -> np.ndarray:
         """Return the logits on the common scale of both kinds: what candidates are ordered by."""
@@ -147,17 +147,32 @@ class Calibration:
 
 
 def case_description(features: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """Return what the probability of "none that I know" depends on: (6,).
+    """Return what is read off the evidence to tell whether the disease is known: (7,).
 
     Args:
         features: feature rows of one case's list.
         names: names of the features.
     """
-    values = features[
-        0, [names.index(n) for n in ("n_observed", "n_excluded", "best_nearest", "best_cosine")]
-    ]
-    covered = features[:, names.index("own_covered")].max()
-    return np.concatenate([[1.0], values, [covered]])
+    of_case = [names.index(n) for n in ("n_observed", "n_excluded", "best_nearest", "best_cosine")]
+    best = features[:, [names.index("own_covered"), names.index("own_best_match")]].max(axis=0)
+    return np.concatenate([[1.0], features[0, of_case], best])
+
+
+def novelty(description: np.ndarray, log_total: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Return the description with what the ranking itself says: (..., 7) to (..., 9).
+
+    Args:
+        description: (..., 7) of each case.
+        log_total: (...) log of the summed exponentials of the adjusted logits.
+        largest: (...) share of the first candidate among the listed ones.
+    """
+    ranking = np.stack([np.asarray(log_total), np.asarray(largest)], axis=-1)
+    return np.concatenate([description, ranking], axis=-1)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x))."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))))
 
 
 def _silu(x: np.ndarray) -> np.ndarray:

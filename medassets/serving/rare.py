@@ -26,8 +26,6 @@ from medassets.serving.rare_explain import LEADING, discriminating_phenotypes, t
 
 #: Probability of the first candidate from which the answer is called high, and moderate.
 HIGH, MODERATE = 0.8, 0.4
-#: The answer abstains when "none that I know" is more probable than this.
-ABSTAIN = 0.5
 _SIMILAR = 5
 _NEXT = 5
 
@@ -77,6 +75,11 @@ class RarePredictor:
         if described.exists():
             predictor.metadata["learned"] = json.loads(described.read_text(encoding="utf-8"))["learned"]
         return predictor
+
+    @property
+    def abstains_above(self) -> float:
+        """The answer abstains when "none that I know" is more probable: few known diseases are refused so."""
+        return float(self.model.heads[self.protocol].calibration.threshold[0])
 
     def canonical(self, disease_id: str) -> str:
         """Return the id under which a disease is ranked, the id itself where it is not."""
@@ -157,7 +160,7 @@ class RarePredictor:
         frequency = self.model.evidence.frequencies(ranking.candidates[: max(top, LEADING)])
         for row, own in zip(candidates, frequency, strict=False):
             row["explanation"] = term_evidence(self.model, case, own)
-        abstain = ranking.unknown > ABSTAIN
+        abstain = ranking.unknown > self.abstains_above
         first = float(ranking.probabilities[0]) if len(ranking.probabilities) else 0.0
         return {
             "candidates": candidates,

@@ -42,6 +42,8 @@ class RankerConfig:
         repeats: assignments of groups to folds; the networks of all are one ensemble.
         per_group: most cases of one publication group that become episodes, all when None; such cases are
             much alike.
+        brief: share of the episodes that are shown once more with few findings, for the head that answers
+            users.
         listwise: settings of each network.
         seed: of folds and networks.
     """
@@ -53,6 +55,7 @@ class RankerConfig:
     listwise: ListwiseConfig = field(default_factory=ListwiseConfig)
     seed: int = 0
     per_group: int | None = None
+    brief: float = 0.25
 
     @classmethod
     def quick(cls, seed: int = 0) -> RankerConfig:
@@ -124,13 +127,14 @@ class RareRanker:
         for seed in range(self.config.seed, self.config.seed + self.config.repeats):
             episodes = make_episodes(
                 knowledge, cases, protocol,
-                n_folds=self.config.n_folds, seed=seed, per_group=self.config.per_group,
+                n_folds=self.config.n_folds, seed=seed,
+                per_group=self.config.per_group, brief=self.config.brief if protocol == "clean" else 0.0,
             )  # fmt: skip
             learned, logits = learn_networks(episodes, self.config.listwise, seed)
             networks += learned
             found = HeldOutLogits.of(episodes, logits)
             held_out = found if held_out is None else held_out.with_more(found)
-            ranks.append(list_ranks(logits, episodes))
+            ranks.append(list_ranks(logits, episodes)[~episodes.brief])
         if held_out is None:
             raise ValueError("the ranker needs at least one repeat of the folds")
         rank = np.concatenate(ranks)

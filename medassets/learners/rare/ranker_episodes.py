@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ from medassets.features.rare_memory import CaseMemory
 Protocol = Literal["clean", "published"]
 #: Largest feature of an episode: what float16 holds.
 _LARGEST = 60_000.0
+#: Observed terms of a brief case.
+_FEWEST, _MOST = 3, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class Episodes:
         weight: (n,) such that a publication group counts with the square root of its number of cases.
         shots: (n,) known cases of the true disease in the fold's memory.
         annotated: (n,) whether the true disease has annotation rows in the fold's knowledge.
+        brief: (n,) whether most findings were hidden, as where a physician names but a few.
     """
 
     case: np.ndarray
@@ -50,6 +53,7 @@ class Episodes:
     weight: np.ndarray
     shots: np.ndarray
     annotated: np.ndarray
+    brief: np.ndarray
 
     @property
     def zero_shot(self) -> np.ndarray:
@@ -79,6 +83,7 @@ def make_episodes(
     n_folds: int,
     seed: int,
     per_group: int | None = None,
+    brief: float = 0.0,
 ) -> Episodes:
     """Hold out one fold of publication groups after the other.
 
@@ -89,14 +94,19 @@ def make_episodes(
         n_folds: number of folds.
         seed: of the assignment of groups to folds, and of the cases that stand for their group.
         per_group: most cases of one publication group that become episodes, all when None. All are held out.
+        brief: share of the episodes that are shown once more with few findings (:func:`brief_cases`).
     """
     groups = publication_groups(cases.case_ids, cases.pmids)
     folds = group_folds(groups, n_folds, seed)
     size = Counter(groups)
-    shown = _shown(groups, per_group or len(groups), np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    shown = _shown(groups, per_group or len(groups), rng)
     labels = knowledge.labels(cases)
     order = np.concatenate([np.flatnonzero((folds == fold) & shown) for fold in range(n_folds)])
     taken = Counter(groups[i] for i in order)
+    order, is_brief = _with_brief(order, brief, rng)
+    asked = cases[order]
+    asked = asked[~is_brief].concatenate(brief_cases(asked[is_brief], rng))
     width = LIST_WITH + LIST_WITHOUT
     candidates = np.full((len(order), width), -1, np.int32)
     features = np.zeros((len(order), width, len(FEATURES)), np.float16)
@@ -108,7 +118,7 @@ def make_episodes(
         known = held_out_knowledge(knowledge, cases[held], protocol)
         memory = CaseMemory.fit(known, cases[~held])
         evidence = Evidence(memory, knowledge.ontology)
-        for row, one in zip(rows, evidence.lists(cases[order[rows]]), strict=True):
+        for row, one in zip(rows, evidence.lists(asked[rows]), strict=True):
             candidates[row, : len(one.candidates)] = one.candidates
             features[row, : len(one.candidates)] = np.clip(one.features, -_LARGEST, _LARGEST)
         shots[rows] = np.where(truth[rows] >= 0, memory.shots[truth[rows]], 0)
@@ -118,7 +128,22 @@ def make_episodes(
         order, folds[order], candidates, features,
         np.where(hit.any(axis=1) & (truth >= 0), hit.argmax(axis=1), -1),
         np.array([size[groups[i]] ** 0.5 / taken[groups[i]] for i in order]), shots, annotated,
+        is_brief,
     )  # fmt: skip
+
+
+def brief_cases(cases: CaseSet, rng: np.random.Generator) -> CaseSet:
+    """Return the cases with 3 to 6 of their observed terms and without excluded ones."""
+    observed = [
+        np.sort(rng.permutation(terms)[: rng.integers(_FEWEST, _MOST + 1)]) for terms in cases.observed
+    ]
+    return replace(cases, observed=observed, excluded=[terms[:0] for terms in cases.excluded])
+
+
+def _with_brief(order: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions with a share of them once more at the end, and which those are."""
+    again = rng.permutation(order)[: round(share * len(order))]
+    return np.concatenate([order, again]), np.arange(len(order) + len(again)) >= len(order)
 
 
 def _shown(groups: Sequence[str], most: int, rng: np.random.Generator) -> np.ndarray:

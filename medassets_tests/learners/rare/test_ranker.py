@@ -6,10 +6,11 @@ import pytest
 from medassets.cohorts.splits import part_of_group, publication_groups
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
+from medassets.learners.rare.calibration import HeldOutLogits, fit_calibration
 from medassets.learners.rare.likelihood import RareLikelihood
 from medassets.learners.rare.listwise import ListwiseConfig, merge, train_network
 from medassets.learners.rare.ranker import RankerConfig, RareRanker, list_logits
-from medassets.learners.rare.ranker_episodes import held_out_knowledge, make_episodes
+from medassets.learners.rare.ranker_episodes import brief_cases, held_out_knowledge, make_episodes
 from medassets_tests.fixtures_ranker import (
     Crosswalk,
     annotation,
@@ -212,3 +213,40 @@ def test_leading_candidates_are_asked_of_all_networks(ranker, monkeypatch):
         assert same.sum() >= 5 and same[quick[part].argmax()]
     with pytest.raises(ValueError, match="features"):
         network.logits(features[:, :-1])
+
+
+def test_a_brief_case_keeps_a_few_findings_and_excludes_nothing():
+    short = brief_cases(CASES, np.random.default_rng(0))
+    for before, after in zip(CASES.observed, short.observed, strict=True):
+        assert set(after) <= set(before) and len(after) in {*range(3, 7), len(before)}
+        assert (np.diff(after) > 0).all()
+    assert all(len(terms) == 0 for terms in short.excluded)
+    episodes = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, brief=0.5)
+    assert episodes.brief.sum() == len(CASES) // 2 and len(episodes) == len(CASES) + len(CASES) // 2
+    fold = dict(zip(episodes.case[~episodes.brief], episodes.fold[~episodes.brief], strict=True))
+    again = zip(episodes.case[episodes.brief], episodes.fold[episodes.brief], strict=True)
+    assert all(fold[case] == number for case, number in again)
+
+
+def test_few_known_diseases_are_refused_and_unknown_ones_more_often():
+    rng = np.random.default_rng(0)
+    n, k = 2000, 6
+    informed = rng.random(n) < 0.8
+    logits = rng.normal(size=(n, k)).astype(np.float32)
+    target = np.where(informed, rng.integers(0, k, n), -1)
+    logits[informed, target[informed]] += 4
+    held_out = HeldOutLogits(
+        logits, np.ones((n, k), bool), rng.integers(0, 2, (n, k)), target, informed, np.ones(n),
+        np.concatenate([np.ones((n, 1)), rng.normal(size=(n, 6))], axis=1),
+    )  # fmt: skip
+    calibration = fit_calibration(held_out)
+    unknown = np.array(
+        [
+            calibration.probabilities(calibration.adjusted(row, kind), described)[1]
+            for row, kind, described in zip(logits, held_out.has_case, held_out.description, strict=True)
+        ]
+    )
+    refused = unknown > calibration.threshold[0]
+    assert refused[informed].mean() == pytest.approx(0.05, abs=0.005)
+    assert refused[~informed].mean() > 0.3
+    assert unknown.mean() == pytest.approx((~informed).mean(), abs=0.02)
