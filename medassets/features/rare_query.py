@@ -120,17 +120,17 @@ class ColumnTable:
 
 
 class BlockReader:
-    """Cuts profiles of chosen candidates at a few terms out of sparse matrices."""
+    """Cuts profiles of chosen candidates at a few terms out of sparse matrices; safe for threads."""
 
     def __init__(self, n_terms: int) -> None:
-        self._place = np.full(n_terms, -1, np.int32)
+        self._n_terms = n_terms
 
     def places(self, columns: np.ndarray, terms: np.ndarray) -> np.ndarray:
         """Return the position in ``columns`` of each of ``terms``, -1 where it is not among them."""
-        self._place[columns] = np.arange(len(columns), dtype=np.int32)
-        result = self._place[terms]
-        self._place[columns] = -1
-        return result
+        # A table of its own for each call: several requests are answered at once.
+        place = np.full(self._n_terms, -1, np.int32)
+        place[columns] = np.arange(len(columns), dtype=np.int32)
+        return np.asarray(place[terms])
 
     def read(self, profiles: sp.csr_matrix, chosen: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return float32 (len(columns), len(chosen))."""
