@@ -194,7 +194,8 @@ async def drive(
 ) -> None:  # fmt: skip
     """Send at the rate, and let the events happen at their times."""
     rng, tasks = random.Random(1), set()
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    # Idle connections are given up before the service does so, or both may at the same moment.
+    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=2)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits, trust_env=False) as client:
         started, sampled = time.monotonic(), -10.0
         while (elapsed := time.monotonic() - started) < seconds:

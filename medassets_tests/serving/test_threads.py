@@ -44,6 +44,7 @@ def same_together(ask, asked):
         assert list(pool.map(ask, asked * 8)) == alone * 8
 
 
+@pytest.mark.integration
 def test_rare_diseases(hurried, predictor):
     asked = [typical_findings(disease)[: 2 + disease % 3] for disease in range(12)]
     same_together(lambda findings: predictor.answer(findings, [], None, "unknown", 3), asked)
