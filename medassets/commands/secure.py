@@ -102,7 +102,7 @@ def new_secret(
 
 @keys.command()
 def rotate() -> None:
-    """Seal everything kept anew with the first key of the key file."""
+    """Seal everything kept anew with the first key of the file, after services were restarted with it."""
     config = settings()
     with failures():
         from medassets.serving.answering import open_store

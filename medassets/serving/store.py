@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +31,8 @@ _SEALED = (
     ("predictions", "prediction_id", ("request", "answer")),
     ("feedback", "feedback_id", ("comment",)),
 )
+#: Rows sealed anew in one transaction, which writers wait for.
+_ROTATED_AT_ONCE = 200
 #: What the first entry points back to.
 GENESIS = "0" * 64
 
@@ -197,24 +200,35 @@ class PredictionStore:
     def rotate(self) -> int:
         """Seal everything anew with the cipher's current key; the audit chain, over plain content, stays.
 
+        In batches, so that answers go on being written; where it is cut off, both keys are still needed, and
+        a second call finishes it.
+
         Returns:
             The number of predictions.
         """
+        predictions, _ = (self._rotate_table(*table) for table in _SEALED)
+        return predictions
 
-        def write(execute: Execute) -> int:
-            counts = []
-            for table, key, columns in _SEALED:
-                names = ", ".join((key, "prediction_id", *columns))
-                rows = execute(f"SELECT {names} FROM {table}")
-                counts.append(len(rows))
-                for row_id, prediction_id, *values in rows:
-                    context = prediction_id.encode()
-                    sealed = [self._cipher.encrypt(self._cipher.decrypt(v, context), context) for v in values]
-                    assignments = ", ".join(f"{column} = ?" for column in columns)
-                    execute(f"UPDATE {table} SET {assignments} WHERE {key} = ?", *sealed, row_id)
-            return counts[0]
+    def _rotate_table(self, table: str, key: str, columns: tuple[str, ...]) -> int:
+        names = ", ".join((key, "prediction_id", *columns))
+        assignments = ", ".join(f"{column} = ?" for column in columns)
 
-        return self.database.transaction(write)
+        def batch(execute: Execute, after: tuple[Any, ...]) -> list[Any]:
+            where = f"WHERE {key} > ?" if after else ""
+            rows = execute(
+                f"SELECT {names} FROM {table} {where} ORDER BY {key} LIMIT {_ROTATED_AT_ONCE}", *after
+            )
+            for row_id, prediction_id, *values in rows:
+                context = prediction_id.encode()
+                sealed = [self._cipher.encrypt(self._cipher.decrypt(v, context), context) for v in values]
+                execute(f"UPDATE {table} SET {assignments} WHERE {key} = ?", *sealed, row_id)
+            return [row[0] for row in rows]
+
+        count = 0
+        last: tuple[Any, ...] = ()
+        while done := self.database.transaction(partial(batch, after=last)):
+            count, last = count + len(done), (done[-1],)
+        return count
 
     def verify(self) -> int:
         """Walk the audit chain from its beginning and compare it with the predictions kept.

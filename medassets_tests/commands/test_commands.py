@@ -8,6 +8,7 @@ import sys
 import time
 
 import httpx
+import psycopg
 import pytest
 from typer.testing import CliRunner
 
@@ -281,6 +282,22 @@ def test_the_store_is_sealed_rotated_and_verified(served, home, monkeypatch):
     with sqlite3.connect(home / "predictions.db") as connection:
         assert b"HP:0001250" not in connection.execute("SELECT request FROM predictions").fetchone()[0]
         connection.execute("DROP TRIGGER audit_keeps_content")
+        connection.execute("UPDATE audit SET actor = 'x'")
+    assert "entry 1 was changed" in invoke("audit", "verify", code=1).stderr
+
+
+@pytest.mark.servers
+def test_the_audit_log_in_postgresql_is_verified_as_well(served, home, monkeypatch, postgres):
+    monkeypatch.setenv("MEDASSETS_PREDICTIONS_URL", postgres)
+    request = home / "request.json"
+    request.write_text(json.dumps({"observed": ["HP:0001250"]}))
+    answer = json.loads(invoke("diagnose", request, "--json").stdout)
+    assert answer["prediction_id"] in invoke("lineage", answer["prediction_id"]).stdout
+    assert json.loads(invoke("audit", "verify", "--json").stdout)["entries"] == 1
+    assert examined()["predictions"] == ("ok", "1 audit entries in PostgreSQL, chain whole")
+    assert not (home / "predictions.db").exists()
+    with psycopg.connect(postgres) as connection:
+        connection.execute("ALTER TABLE audit DISABLE TRIGGER USER")
         connection.execute("UPDATE audit SET actor = 'x'")
     assert "entry 1 was changed" in invoke("audit", "verify", code=1).stderr
 

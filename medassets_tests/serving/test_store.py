@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from medassets.serving.sealing import Sealer
 from medassets.serving.store import AuditError, PredictionStore, Record, StoreError
 
 
@@ -212,6 +213,17 @@ def test_a_process_killed_while_it_writes_leaves_a_whole_chain(store, place):
 def test_what_no_text_can_hold_names_no_prediction(store):
     with pytest.raises(StoreError, match="no prediction"):
         store.get("p1\0")
+
+
+def test_a_new_key_seals_everything_anew_in_batches(store, place, monkeypatch):
+    monkeypatch.setattr("medassets.serving.store._ROTATED_AT_ONCE", 3)
+    store.add_feedback("p1", "confirmed", "OMIM:1", "seen")
+    sealed = PredictionStore(place, Sealer({"bbbb": b"b" * 32}))
+    assert sealed.rotate() == 4
+    assert {r.prediction_id for r in sealed.records()} == {"p1", "p2", "p3", "p4"}
+    assert sealed.feedback()[0]["comment"] == "seen" and sealed.verify() == 5
+    kept = store.database.read("SELECT request FROM predictions")
+    assert len(kept) == 4 and all(Sealer.is_sealed(request) for (request,) in kept)
 
 
 @pytest.mark.servers
