@@ -51,7 +51,7 @@ FRESHNESS: Mapping[str, dg.FreshnessPolicy] = {
     ),
 }
 #: Layers that follow the running service: sensors and schedules make them, never the whole graph's run.
-LIVE = ("monitoring", "retraining")
+LIVE = ("monitoring", "retraining", "operations")
 #: The policy of a layer that names none.
 DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=30), warn_window=timedelta(days=14)

@@ -39,9 +39,10 @@ LAYERS = (
     "serving",
     "monitoring",
     "retraining",
+    "operations",
 )
 #: Modules of ``medassets.orchestration.assets`` with the assets; most layers have one of their own name.
-MODULES = (*LAYERS, "comparisons", "documents", "ehr", "forms", "registries", "literature")
+MODULES = (*LAYERS, "comparisons", "documents", "ehr", "forms", "registries", "literature", "streams")
 #: Who answers for an asset, by the domain in its tags.
 OWNERS: Mapping[str, str] = {
     "rare": "team:rare-diseases",

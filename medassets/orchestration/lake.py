@@ -139,7 +139,7 @@ class LakeTable:
     def _commit(
         self, data: pa.Table, partition: Partition | None, description: str | None, notes: Mapping[str, str]
     ) -> None:
-        from deltalake import CommitProperties, write_deltalake
+        from deltalake import CommitProperties, PostCommitHookProperties, write_deltalake
         from deltalake.exceptions import CommitFailedError, DeltaError
 
         if not is_remote(self.path):
@@ -157,6 +157,8 @@ class LakeTable:
                     description=description,
                     storage_options=self._options,
                     commit_properties=CommitProperties(custom_metadata=dict(notes)),
+                    # Bundles name versions: their logs stay, and retention decides about their files.
+                    post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
                 )
             except (CommitFailedError, DeltaError) as error:
                 if attempt == ATTEMPTS or not _is_collision(error):

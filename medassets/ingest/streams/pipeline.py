@@ -27,7 +27,6 @@ from medassets.ingest.streams.window import SeenIds, remembered
 
 #: Keys of the two tables.
 EVENTS, REJECTED = "clinical/symptom_events", "clinical/symptom_event_quarantine"
-QUARANTINE_SCHEMA = quarantine_table([]).schema
 _EPOCH = date(1970, 1, 1)
 _DAY, _RECEIVED, _LATE = (EVENT_SCHEMA.names.index(name) for name in ("event_day", "received_at", "late"))
 
@@ -172,7 +171,7 @@ def open_pipeline(
         ),
         OffsetTable(
             table_address(REJECTED),
-            QUARANTINE_SCHEMA,
+            quarantine_table([]).schema,
             options=options,
             description="One message that is no event, with the reason.",
         ),
