@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK := True
 export GX_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help install run up down validate-deployment dev api ui test test-browser test-servers test-fast lint clean
+.PHONY: help install run up down validate-deployment dev api ui test test-browser test-servers test-spark test-fast lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,7 +45,7 @@ validate-deployment: install ## lint and render everything under deployment/ wit
 	$(BIN)/python deployment/validate.py
 
 test: install ## every test that needs nothing but this environment
-	$(BIN)/python -m pytest -m 'not browser and not servers'
+	$(BIN)/python -m pytest -m 'not browser and not servers and not spark'
 
 test-browser: install ## the page in real Chromium (Debian's package chromium)
 	$(BIN)/python -m pytest -m browser
@@ -53,8 +53,12 @@ test-browser: install ## the page in real Chromium (Debian's package chromium)
 test-servers: install ## against real servers (Debian's postgresql redis-server mosquitto prometheus haproxy)
 	$(BIN)/python -m pytest -m servers
 
+test-spark: install ## the Spark path (Java, and the extra spark)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[spark]'
+	$(BIN)/python -m pytest -m spark
+
 test-fast: install ## without the tests that need a server or a built bundle
-	$(BIN)/python -m pytest -m 'not integration and not browser and not servers'
+	$(BIN)/python -m pytest -m 'not integration and not browser and not servers and not spark'
 
 lint: install ## style, types and import contracts
 	$(BIN)/ruff check .

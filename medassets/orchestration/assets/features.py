@@ -8,8 +8,10 @@ import dagster as dg
 import pyarrow as pa
 
 from medassets.cohorts.tables import TABLES, register
+from medassets.engines.choice import engine_of
 from medassets.features.common import EvidenceSpace
 from medassets.features.common_features import declaration
+from medassets.features.scaled import COHORT_PROFILE, COHORT_PROFILE_SQL, CommonFeatures
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.orchestration.checks import table_checks
 from medassets.orchestration.inputs import (
@@ -131,16 +133,31 @@ def common_split(
     tags=tags("common"),
 )
 def common_features(
-    common_patients: pa.Table, simulated_common_patients: pa.Table, common_reference: SourceFile
+    common_patients: pa.Table,
+    simulated_common_patients: pa.Table,
+    common_reference: SourceFile,
+    settings: dg.ResourceParam[Settings],
 ) -> pa.Table:
     """Encode evidence as a matrix that keeps unknown apart from absent."""
-    from medassets.features.common_features import features
-
     space = EvidenceSpace.from_knowledge(common_knowledge_of(common_reference))
-    return features(cohort(common_patients, simulated_common_patients), space)
+    patients = cohort(common_patients, simulated_common_patients)
+    return engine_of(settings).apply(patients, CommonFeatures(space))
 
 
-register([declaration(EvidenceSpace.from_knowledge(CommonKnowledge.bundled()))])
+@dg.asset(
+    key=["features", "cohort_profile"],
+    ins=ins("features/common_features"),
+    code_version="1",
+    kinds={"deltalake", "polars"},
+    tags=tags("common"),
+    metadata=describe(code=("engines",)),
+)
+def cohort_profile(common_features: pa.Table, settings: dg.ResourceParam[Settings]) -> pa.Table:
+    """Count patients by condition, sex and age group: whom the models of common conditions learn from."""
+    return engine_of(settings).query(COHORT_PROFILE_SQL, {"features": common_features})
+
+
+register([declaration(EvidenceSpace.from_knowledge(CommonKnowledge.bundled())), COHORT_PROFILE])
 
 
 @dg.asset_check(
@@ -167,6 +184,9 @@ CHECKS = [
         table_checks(TABLES[f"features/{name}"])
         for name in ("rare_split", "phenotype_profiles", "term_embeddings")
     ),
-    *(table_checks(TABLES[f"features/{name}"]) for name in ("common_split", "common_features")),
+    *(
+        table_checks(TABLES[f"features/{name}"])
+        for name in ("common_split", "common_features", "cohort_profile")
+    ),
     no_publication_on_both_sides,
 ]
