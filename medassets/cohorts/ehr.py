@@ -9,7 +9,7 @@ them waiting, and a day that is read again gives the same tables.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow as pa
 from medassets.cohorts.acknowledging import acknowledge
 from medassets.cohorts.tables import TABLES
 from medassets.cohorts.tables_live import table_of
-from medassets.ingest.consent import Consent
+from medassets.ingest.consent import Consent, ConsentRegister
 from medassets.ingest.fhir import Policy, Records, read_consents, read_records
 from medassets.ingest.fhir_files import ENDINGS
 from medassets.ingest.fhir_pull import pull
@@ -130,6 +130,31 @@ def acknowledge_files(settings: Settings, day: str, counts: pa.Table, quarantine
     return acknowledge(
         inbox_of(settings), day, good, quarantine, settings.fhir_origin, "clinical/ehr_deliveries"
     )
+
+
+def days_to_read_again(
+    settings: Settings, consents: pa.Table, people: Iterable[pa.Table], now: datetime
+) -> dict[str, list[str]]:
+    """Find the days that hold patients who may no longer be used: withdrawn, denied, or run out since.
+
+    Args:
+        settings: whether consent is required.
+        consents: ``clinical/ehr_consents`` of all days.
+        people: tables with ``day`` and ``patient_id``.
+        now: time at which consents must be in force.
+
+    Returns:
+        Day to the pseudonyms of those patients, sorted.
+    """
+    known = [Consent.of_row(row) for row in consents.sort_by("day").to_pylist()]
+    register, required = ConsentRegister(known, now), Policy.from_settings(settings).consent_required
+    days: dict[str, set[str]] = {}
+    for table in people:
+        for row in table.group_by(["day", "patient_id"]).aggregate([]).to_pylist():
+            consent = register.of(row["patient_id"])
+            if required if consent is None else consent.decision != "permit":
+                days.setdefault(row["day"], set()).add(row["patient_id"])
+    return {day: sorted(patients) for day, patients in sorted(days.items())}
 
 
 def note_phenotypes(notes: pa.Table, matcher: TextMatcher) -> pa.Table:

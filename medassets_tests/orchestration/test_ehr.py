@@ -135,6 +135,30 @@ def test_days_do_not_touch_each_other_and_consents_reach_over(site):
     assert len(site.rows("clinical/ehr_conditions")) == before + 1
 
 
+def test_a_withdrawn_consent_takes_the_patient_out_of_earlier_days(site):
+    (sensor,) = (s for s in site.defs.sensors if s.name == "consent_withdrawals")
+
+    def asked() -> list[str]:
+        given = {"settings": site.settings, "io_manager": resources_for(site.settings)["io_manager"]}
+        context = dg.build_sensor_context(instance=site.instance, resources=given)
+        return [found.partition_key for found in sensor(context) if isinstance(found, dg.RunRequest)]
+
+    assert asked() == []
+    today = datetime.now(UTC).date().isoformat()
+    later = site.settings.fhir_inbox / "arrived" / "2026-02-05"
+    later.mkdir(parents=True)
+    (later / "withdrawal.json").write_bytes(bundle(consent(status="inactive")))
+    assert site.run("2026-02-05").success
+    # Today's own delivery has the older state of the same consent, but came later: it counts for today.
+    assert asked() == []
+    arrived = site.settings.fhir_inbox / "arrived" / today
+    (arrived / "withdrawal.json").write_bytes(bundle(consent("c9", kind="deny", dateTime="2026-02-06")))
+    assert site.run(today).success
+    assert asked() == [DAY]
+    assert site.run(DAY).success
+    assert asked() == [] and not site.rows("clinical/ehr_conditions")
+
+
 def test_without_a_key_records_are_refused_and_stay(tmp_path, monkeypatch):
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     settings = Settings(home=tmp_path, _env_file=None)

@@ -3,6 +3,7 @@
 What belongs here: the graph of a day. What does not: what happens in it (``cohorts.ehr``, ``ingest.fhir``).
 """
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -14,11 +15,18 @@ from medassets.cohorts.tables import TABLES
 from medassets.orchestration.checks import table_checks
 from medassets.orchestration.days import BY_DAY, DAYS, DELTA, inbox_sensor, keys, out_by_day
 from medassets.orchestration.inputs import describe, ins, ontology_of, tags
+from medassets.orchestration.io_managers import DeltaIOManager
+from medassets.orchestration.monitoring import table_or_empty
 from medassets.orchestration.source_files import SourceFile
 from medassets.settings import Settings
 
 #: Settings that change what enters.
 POLICY = ("fhir_origin", "fhir_consent", "fhir_purposes")
+
+#: Tables that name patients.
+PEOPLE = tuple(
+    f"clinical/ehr_{name}" for name in ("patients", "encounters", "conditions", "observations", "notes")
+)
 
 
 @dg.asset(
@@ -159,13 +167,35 @@ def fhir_server_nightly(
     return dg.RunRequest(partition_key=yesterday.date().isoformat())
 
 
+@dg.sensor(
+    job=INBOX_JOB,
+    minimum_interval_seconds=300,
+    description="Reads days again that hold patients whose consent was withdrawn or ran out; off until on.",
+)
+def consent_withdrawals(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    io_manager: dg.ResourceParam[DeltaIOManager],
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for each day with patients who may no longer be used, once for the same patients."""
+    consents, *people = (table_or_empty(io_manager, key) for key in ("clinical/ehr_consents", *PEOPLE))
+    days = ehr.days_to_read_again(settings, consents, people, datetime.now(UTC))
+    for day, patients in days.items():
+        run_key = f"{day}-{hashlib.sha256(' '.join(patients).encode()).hexdigest()[:16]}"
+        tags = {"medassets/reason": f"{len(patients)} patients may no longer be used"}
+        yield dg.RunRequest(run_key=run_key, partition_key=day, tags=tags)
+    if not days:
+        yield dg.SkipReason("every patient of the records may be used")
+
+
 JOBS = [INBOX_JOB, SERVER_JOB]
 SCHEDULES = [fhir_server_nightly]
 SENSORS = [
+    consent_withdrawals,
     inbox_sensor(
         "fhir_inbox_files",
         INBOX_JOB,
         ehr.inbox_of,
         "Takes new files from <home>/inbox/fhir and reads their day.",
-    )
+    ),
 ]
