@@ -164,7 +164,10 @@ class MongoDocuments:
         from pymongo.errors import PyMongoError
 
         with _failures("MongoDB", PyMongoError):
-            self._client: Any = pymongo.MongoClient(url, serverSelectionTimeoutMS=_SECONDS * 1000)
+            waits: Any = (
+                {} if "serverSelectionTimeoutMS" in url else {"serverSelectionTimeoutMS": _SECONDS * 1000}
+            )
+            self._client: Any = pymongo.MongoClient(url, **waits)
             self._database = self._client.get_default_database("medassets")
             self._client.admin.command("ping")
 

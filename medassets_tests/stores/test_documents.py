@@ -56,6 +56,12 @@ def test_a_server_that_is_away_is_named_without_the_password():
     assert "secret" not in str(caught.value)
 
 
+def test_mongodb_that_is_away_is_named_without_the_password():
+    with pytest.raises(DocumentError, match="MongoDB") as caught:
+        documents_at("mongodb://user:secret@127.0.0.1:9/x?serverSelectionTimeoutMS=100")
+    assert "secret" not in str(caught.value)
+
+
 def test_other_addresses_are_refused(tmp_path):
     with pytest.raises(ValueError, match="documents_url"):
         Settings(home=tmp_path, documents_url="mysql://x")

@@ -49,9 +49,14 @@ def diagnosis_bundle(
     the split.
     """
     from medassets.orchestration.bundling import bundle
+    from medassets.serving.bundle_store import publish_bundle
+    from medassets.stores.objects import ObjectStore
 
     made = bundle(inputs, settings, context.instance)
     context.add_output_metadata({"bundle_version": made.version, "place": str(made.directory)})
+    if settings.bundles_url is not None:
+        publish_bundle(made, ObjectStore(settings.bundles_url))
+        context.add_output_metadata({"published": f"{settings.bundles_url}/{made.version}"})
     return record("diagnosis_bundle", str(settings.origin), made.directory)
 
 
