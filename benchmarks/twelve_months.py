@@ -271,8 +271,12 @@ def detection(year: Year) -> dict[str, str]:
 
 def report(years: dict[str, list[Year]], quiet: list[Year]) -> None:
     """Print what was noticed and what it was worth."""
-    periods = {"before any event": (0, NEW_DISEASE), "new disease": (NEW_DISEASE, LYING),
-               "lying device": (LYING, NEW_CLINIC), "new clinic": (NEW_CLINIC, WEEKS)}  # fmt: skip
+    periods = {
+        "before any event": (0, NEW_DISEASE),
+        "new disease": (NEW_DISEASE, LYING),
+        "lying device": (LYING, NEW_CLINIC),
+        "new clinic": (NEW_CLINIC, WEEKS),
+    }
     print(f"{'top-1 by period':22}{'without the loop':>28}{'with the loop':>28}{'difference':>28}   n")
     for name, (begin, end) in periods.items():
         rows = {arm: np.concatenate([y.right[begin:end].ravel() for y in of]) for arm, of in years.items()}
@@ -290,8 +294,9 @@ def report(years: dict[str, list[Year]], quiet: list[Year]) -> None:
     judged = len(quiet) * (WEEKS - WINDOW)
     alarms = sum(len(year.alarms) for year in quiet)
     low, high = exact_interval(alarms, judged)
-    print(f"false alarms in quiet years: {alarms} of {judged} weekly reports [{low:.3f}, {high:.3f}]; "
-          f"retrainings: {sum(len(year.retrained) for year in quiet)}")  # fmt: skip
+    retrained = sum(len(year.retrained) for year in quiet)
+    print(f"false alarms in quiet years: {alarms} of {judged} weekly reports [{low:.3f}, {high:.3f}]")
+    print(f"retrainings in quiet years: {retrained}")
     season = sum(week < NEW_DISEASE for year in years["with"] for week in year.alarms)
     print(
         f"alarms by the season alone, before any event: {season} of {len(years['with']) * (NEW_DISEASE - WINDOW)}"
