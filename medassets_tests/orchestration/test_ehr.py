@@ -19,6 +19,18 @@ DAY = "2026-02-03"
 SOME = "Ottoline has arachnodactyly. No scoliosis."
 
 
+OBO = "format-version: 1.2\ndata-version: hp/releases/2025-01-16\n" + "".join(
+    f"\n[Term]\nid: HP:{number}\nname: {name}\n" + (f"is_a: HP:{parent}\n" if parent else "")
+    for number, name, parent in (
+        ("0000001", "All", ""),
+        ("0000118", "Phenotypic abnormality", "0000001"),
+        ("0001166", "Arachnodactyly", "0000118"),
+        ("0001250", "Seizure", "0000118"),
+        ("0002650", "Scoliosis", "0000118"),
+    )
+)
+
+
 class Site:
     """An installation with a key and nothing else."""
 
@@ -29,7 +41,9 @@ class Site:
         key = home / "key"
         key.write_text(new_key())
         key.chmod(0o600)
-        self.settings = Settings(home=home, key_file=key, _env_file=None, **more)
+        (home / "hp.obo").write_text(OBO)
+        (home / "phenotype.hpoa").write_text("#version: 2025-01-16\n")
+        self.settings = Settings(home=home, key_file=key, hpo_dir=home, _env_file=None, **more)
         self.defs = build_definitions(self.settings, modules=modules)
         self.instance = dg.DagsterInstance.ephemeral()
         sources = self.defs.resolve_job_def("look_at_sources")
