@@ -48,8 +48,9 @@ def up(profile: Profile = None) -> None:
         if waiting:
             err.print("no bundle yet: the API starts by itself once `medassets run` has made one")
         wrong = wait_until_healthy(made, HEALTHY_SECONDS, waiting)
+        healthy = {ready.process.name for ready in made.members} - waiting - wrong.keys()
         for name in ("webserver", "api", "page", "prometheus", "grafana"):
-            if f"{name}_port" in made.at and name not in wrong:
+            if name in healthy:
                 out.print(f"{name}: http://{made.at[name]}", highlight=False)
         if wrong:
             logs = "; ".join(f"{name}: {why}" for name, why in wrong.items())

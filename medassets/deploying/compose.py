@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from medassets import __version__
-from medassets.deploying.configuration import configuration
+from medassets.deploying.configuration import TARGETS, configuration
 from medassets.deploying.stack import (
     OWN_UID,
     PROCESSES,
@@ -147,7 +147,7 @@ def _mounts(process: Process, command: list[str]) -> dict[str, list[Any]]:
             configs.append({"source": "dagster-yaml", "target": f"{HOME}/dagster/dagster.yaml"})
     elif process.name == "prometheus":
         volumes.append(f"../prometheus:{CONFIG}/prometheus:ro")
-        configs.append({"source": "prometheus-targets-json", "target": f"{CONFIG}/targets/medassets.json"})
+        configs.append({"source": _slug(TARGETS), "target": f"{CONFIG}/{TARGETS}"})
     elif process.name == "grafana":
         volumes.append(f"../grafana:{CONFIG}/grafana:ro")
     elif process.name == "s3":
@@ -167,7 +167,7 @@ def _health(process: Process) -> tuple[str, ...]:
 
 
 def _slug(name: str) -> str:
-    return name.replace(".", "-")
+    return name.replace(".", "-").replace("/", "-")
 
 
 def main(folder: Path) -> None:

@@ -15,8 +15,10 @@ import yaml
 
 from medassets.deploying.stack import STACK_PROFILES, StackProfile
 
-#: Processes that Prometheus asks, and the path of their figures.
-MEASURED = {"api": "/metrics"}
+#: Processes that Prometheus asks; their names are what ``deployment/prometheus`` tells them apart by.
+MEASURED = ("api", "exporter")
+#: Where the file of their addresses lies below the configuration folder.
+TARGETS = "targets/medassets.json"
 
 
 def configuration(profile: StackProfile, at: Mapping[str, str]) -> dict[str, str]:
@@ -51,7 +53,7 @@ def configuration(profile: StackProfile, at: Mapping[str, str]) -> dict[str, str
             "max_queued_messages 100000\n"
         )
         targets = [{"targets": [at[name]], "labels": {"job": name}} for name in MEASURED]
-        files["prometheus-targets.json"] = json.dumps(targets, indent=1) + "\n"
+        files[TARGETS] = json.dumps(targets, indent=1) + "\n"
     return files
 
 

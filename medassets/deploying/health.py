@@ -41,9 +41,7 @@ def fault(check: str) -> str | None:
             done = subprocess.run(
                 shlex.split(what), capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
             )
-            return (
-                None if done.returncode == 0 else (done.stderr or done.stdout).strip()[-300:] or "it failed"
-            )
+            return None if done.returncode == 0 else _last_line(done.stderr or done.stdout)
         if kind == "path":
             return None if Path(what).exists() else f"{what} is not there yet"
     except (OSError, http.client.HTTPException, subprocess.TimeoutExpired) as error:
@@ -60,3 +58,8 @@ def _http(what: str) -> str | None:
     finally:
         connection.close()
     return None if status < 400 else f"{what} answers {status}"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1][:300] if lines else "it failed"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
 import time
 from pathlib import Path
@@ -24,14 +25,15 @@ def main(arguments: list[str]) -> None:
     """Wait for every check, then run the command in this process's place.
 
     Args:
-        arguments: a JSON file of variables, checks (``health``), ``--``, the command.
+        arguments: a JSON file with ``environment`` and ``user``, checks (``health``), ``--``, the command.
 
     Raises:
         SystemExit: what is needed did not become healthy; the message says what and why.
     """
     end = arguments.index("--")
     variables, checks, command = arguments[0], arguments[1:end], arguments[end + 1 :]
-    os.environ |= json.loads(Path(variables).read_text(encoding="utf-8"))
+    given = json.loads(Path(variables).read_text(encoding="utf-8"))
+    os.environ |= given["environment"]
     deadline = time.monotonic() + WAIT_SECONDS
     for check in checks:
         said = ""
@@ -42,7 +44,18 @@ def main(arguments: list[str]) -> None:
             if time.monotonic() > deadline:
                 sys.exit(f"not started: {wrong}")
             time.sleep(EVERY_SECONDS)
+    if given["user"]:  # only now: another user may not be able to read this Python environment
+        become(given["user"])
     os.execvp(command[0], command)
+
+
+def become(name: str) -> None:
+    """Give up root for another user, for good."""
+    user = pwd.getpwnam(name)
+    os.initgroups(name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.chdir("/")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ from medassets.settings import TELEMETRY_OFF, Settings
 BIND = "127.0.0.1"
 #: Free space without which nothing starts, in bytes: the stores must never meet a full disk.
 LEAST_FREE = 1_000_000_000
+#: Rules and dashboards of the monitors, in a checkout or an editable installation.
+DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 #: Marks processes of an installation, so that they and no others are found again.
 MARK = "MEDASSETS_STACK"
 #: Where Debian keeps servers that are not on everybody's path.
@@ -217,7 +219,11 @@ def write_files(made: Plan) -> Path:
     config = made.folder / "config"
     config.mkdir(parents=True, exist_ok=True)
     for name, text in configuration(made.profile, made.at).items():
+        (config / name).parent.mkdir(exist_ok=True)
         (config / name).write_text(text, encoding="utf-8")
+    for monitor in ("prometheus", "grafana"):
+        if (committed := DEPLOYMENT / monitor).is_dir():
+            shutil.copytree(committed, config / monitor, dirs_exist_ok=True)
     dagster_home = made.home / "dagster"
     dagster_home.mkdir(parents=True, exist_ok=True)
     (made.home / "logs").mkdir(exist_ok=True)
@@ -232,7 +238,7 @@ def write_files(made: Plan) -> Path:
     for ready in made.members:
         file = _environment_file(made, ready.process)
         file.parent.mkdir(exist_ok=True)
-        write_private(file, json.dumps(ready.environment, indent=1), ready.user)
+        write_private(file, json.dumps({"environment": ready.environment, "user": ready.user}, indent=1))
     manager = made.folder / "supervisord.conf"
     write_private(manager, supervisor_file(made))
     return manager
@@ -281,7 +287,7 @@ def supervisor_file(made: Plan) -> str:
             "stdout_logfile": ready.log,
             "stdout_logfile_maxbytes": "10MB",
             "stdout_logfile_backups": 3,
-        } | ({"user": ready.user} if ready.user else {})
+        }
     control = [find_program("supervisorctl") or "supervisorctl", "-c", str(run / "supervisord.conf")]
     watch = [python, "-m", "medassets.deploying.watch", str(run / "checks.json"), *control]
     sections["eventlistener:watch"] = {

@@ -194,6 +194,11 @@ PROCESSES: tuple[Process, ...] = (
         image="training", profiles=BOTH,
     ),
     Process(
+        name="exporter",
+        command=("medassets", "exporter", "--host", "{bind}", "--port", "{port}"),
+        port=3090, health="tcp", memory_mb=512, cpus=0.5, image="training", needs=("postgres",),
+    ),
+    Process(
         name="prometheus",
         command=(
             "prometheus", "--config.file={config}/prometheus/prometheus.yml", "--storage.tsdb.path={data}",

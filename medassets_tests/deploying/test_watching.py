@@ -51,7 +51,7 @@ def test_looks(listener, web, tmp_path):
 
 def test_a_process_starts_when_what_it_needs_is_there(tmp_path):
     variables, file = tmp_path / "environment.json", tmp_path / "bundle"
-    variables.write_text(json.dumps({"WORD": "given"}))
+    variables.write_text(json.dumps({"environment": {"WORD": "given"}, "user": None}))
     command = [sys.executable, "-c", "import os; print(os.environ['WORD'])"]
     process = subprocess.Popen(
         [sys.executable, "-m", "medassets.deploying.launch", str(variables), f"path:{file}", "--", *command],
