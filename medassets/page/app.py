@@ -14,7 +14,7 @@ import streamlit as st
 from medassets.page import audit, entry, interview, markup, results
 from medassets.page.case import AgeUnit
 from medassets.page.client import Api, ApiDeniedError, ApiError, ApiNotReadyError, ApiUnreachableError
-from medassets.page.session import api, api_address, case, language, start_over
+from medassets.page.session import api, api_address, case, language, open_linked, start_over
 from medassets.page.strings import LANGUAGES, text
 from medassets.page.theme import PAGE_CSS
 
@@ -23,6 +23,8 @@ def main() -> None:
     """Draw the page once; Streamlit calls this at every interaction."""
     st.set_page_config(page_title="medassets", page_icon="⚕", layout="wide", initial_sidebar_state="expanded")
     st.html(f"<style>{PAGE_CSS}</style>")
+    with answered_by_api(language()):
+        open_linked()
     with st.sidebar:
         _sidebar()
     spoken = language()

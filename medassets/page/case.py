@@ -7,6 +7,7 @@ does not: the search for findings and everything shown. No Streamlit here: these
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -51,6 +52,33 @@ class Case:
     sex: str = "unknown"
     findings: dict[str, Finding] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of_request(cls, request: Mapping[str, Any], labels: Mapping[str, str]) -> Case:
+        """The case that a kept request was made of.
+
+        Args:
+            request: as ``/v1/predictions`` gives it: only what was stated, age as days (``P731.000D``).
+            labels: names of findings by their ids; an id without one stands for itself.
+        """
+        case = cls(sex=str(request.get("sex", "unknown")))
+        if isinstance(request.get("age"), str):
+            days = float(request["age"].strip("PD"))
+            case.age, case.age_unit = (int(days / 365.25), "years") if days > 730 else (round(days), "days")
+        evidence = request.get("evidence", {})
+        stated: list[tuple[Kind, State, list[str]]] = [
+            ("hpo", "present", request.get("observed", [])),
+            ("hpo", "absent", request.get("excluded", [])),
+            ("hpo", "unknown", request.get("unknown", [])),
+            ("evidence", "present", evidence.get("present", [])),
+            ("evidence", "absent", evidence.get("absent", [])),
+            ("evidence", "unknown", evidence.get("unknown", [])),
+        ]
+        for kind, state, ids in stated:
+            for name in ids:
+                label = labels.get(name) or labels.get(name.split(VALUE_SEPARATOR)[0], name)
+                case.findings[name] = Finding(name, kind, label, state)
+        return case
 
     def state(self, finding: Finding) -> None:
         """State a finding; what contradicts it gives way.

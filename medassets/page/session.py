@@ -68,6 +68,40 @@ def ask() -> None:
     st.session_state.pop("feedback_kept", None)
 
 
+def open_linked() -> None:
+    """Show the answer that the page's address names (``?prediction=``), as cards of a record system do, once.
+
+    Raises:
+        ApiError: there is no such answer, or the visitor may not see it.
+    """
+    wanted = st.query_params.get("prediction")
+    if not wanted or st.session_state.get("linked") == wanted:
+        return
+    record = api().prediction(wanted)
+    start_over()
+    current = Case.of_request(record["request"], _labels(record["answer"]))
+    round_ = st.session_state["round"]
+    # The sidebar's fields decide age and sex at each drawing, so they are told first.
+    remembered: dict[str, Any] = {
+        "linked": wanted,
+        "case": current,
+        "answer": record["answer"],
+        "asked_for": current.fingerprint(),
+        f"age_unit_{round_}": current.age_unit,
+        f"age_{round_}_{current.age_unit}": current.age,
+        f"sex_{round_}": current.sex,
+    }
+    for name, value in remembered.items():
+        st.session_state[name] = value
+
+
+def _labels(given: dict[str, Any]) -> dict[str, str]:
+    """Names of findings, as the reasons of an answer have them."""
+    parts = [given[part]["candidates"] for part in ("rare", "common") if given[part]]
+    reasons = [r for candidates in parts for c in candidates for r in c.get("explanation", [])]
+    return {str(r.get("hpo_id") or r.get("evidence")): str(r.get("label")) for r in reasons}
+
+
 def is_stale() -> bool:
     """Whether the case has changed since the last answer."""
     return st.session_state.get("asked_for") != case().fingerprint()

@@ -1,5 +1,6 @@
 """The page's flow without a browser, against the real API over small models."""
 
+import httpx
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -97,3 +98,29 @@ def test_a_new_patient_starts_empty(page):
     click(page, "absent_HP:0001250")
     click(page, "new_patient")
     assert not page.session_state["case"].findings
+
+
+def test_a_link_opens_the_answer_with_its_case(api_address, monkeypatch):
+    body = {"age": "P5Y", "sex": "F", "observed": ["HP:0001250"], "excluded": ["HP:0000252"]}
+    given = httpx.post(f"{api_address}/v1/diagnose", json=body).json()
+    monkeypatch.setenv(session.ADDRESS_VARIABLE, api_address)
+    test = AppTest.from_file(app.__file__, default_timeout=30)
+    test.query_params["prediction"] = given["prediction_id"]
+    test.run()
+    assert not test.exception and not test.warning
+    case = test.session_state["case"]
+    assert (case.age, case.age_unit, case.sex) == (5, "years", "F")
+    assert {f.id: (f.label, f.state) for f in case.findings.values()} == {
+        "HP:0001250": ("Seizure", "present"), "HP:0000252": ("HP:0000252", "absent"),
+    }  # fmt: skip
+    assert "First" in html_of(test)
+    click(test, "new_patient")
+    assert not test.session_state["case"].findings and "First" not in html_of(test)
+
+
+def test_a_link_to_no_answer_says_so(api_address, monkeypatch):
+    monkeypatch.setenv(session.ADDRESS_VARIABLE, api_address)
+    test = AppTest.from_file(app.__file__, default_timeout=30)
+    test.query_params["prediction"] = "none"
+    test.run()
+    assert not test.exception and any("prediction_id" in element.value for element in test.warning)
