@@ -106,7 +106,7 @@ class Evidence:
         self._own_unit = ColumnTable(own_unit, keep=telling)
         self._foreign_unit = ColumnTable(unit_rows(scale_columns(memory.foreign, ic)), keep=telling)
         self._listed, self._assessed = ColumnTable(memory.listed), ColumnTable(memory.assessed)
-        self._sources = ColumnTable(memory.source_assessed), ColumnTable(memory.source_seen)
+        self._read_sources(memory)
         self._kernels = {k: ColumnTable(memory.kernels[k]) for k in KERNELS if k != "implied"}
         self._own_length = _lengths(memory.own, ic)
         self._foreign_length = _lengths(memory.foreign, ic)
@@ -135,10 +135,12 @@ class Evidence:
         for start in range(0, len(cases), _CHUNK):
             queries = self._queries(cases[start : start + _CHUNK])
             by_case, wide = self._case_scores(queries, similar), self._wide_scores(queries)
+            with_cases, short = self._short_scores(by_case, wide)
             for i, query in enumerate(queries):
                 yield self._list(
-                    query, {n: v[i] for n, v in by_case.items()}, {n: v[i] for n, v in wide.items()}
-                )
+                    query, {n: v[i] for n, v in by_case.items()}, {n: v[i] for n, v in wide.items()},
+                    with_cases[i], short[i],
+                )  # fmt: skip
 
     def frequencies(self, candidates: np.ndarray) -> np.ndarray:
         """Return float32 (k, n_terms): frequency of each term, after known cases where there are some."""
@@ -247,21 +249,50 @@ class Evidence:
             "source_seen": self._best_source(self._sources[1].products(observed_ic)),
         }
 
+    def _read_sources(self, memory: CaseMemory) -> None:
+        """Prepare the tables of sources; candidates with one source come first, as they need no maximum."""
+        counts = np.diff(np.append(memory.source_start, memory.source_seen.shape[0]))
+        one = counts == 1
+        order = np.concatenate([memory.source_start[one], np.flatnonzero(np.repeat(~one, counts))])
+        self._sources = [ColumnTable(table[order]) for table in (memory.source_assessed, memory.source_seen)]
+        self._one_source, self._more_sources = memory.source_candidate[one], memory.source_candidate[~one]
+        self._more_start = np.cumsum(counts[~one]) - counts[~one]
+
     def _best_source(self, similarity: np.ndarray) -> np.ndarray:
         """Return the best similarity over the sources of each candidate: (n_queries, R) to (n_queries, D)."""
-        memory = self.memory
-        result = np.zeros((len(similarity), memory.own.shape[0]), np.float32)
-        if len(memory.source_start):
-            for row, values in zip(result, similarity, strict=True):
-                row[memory.source_candidate] = np.maximum.reduceat(values, memory.source_start)
+        result = np.zeros((len(similarity), self.memory.own.shape[0]), np.float32)
+        first = len(self._one_source)
+        result[:, self._one_source] = similarity[:, :first]
+        if len(self._more_sources):
+            best = np.maximum.reduceat(similarity[:, first:], self._more_start, axis=1)
+            result[:, self._more_sources] = best
         return result
 
+    def _short_scores(
+        self, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores that lists are chosen by: (n_queries, W) with cases, (n_queries, D) for all."""
+        with_cases = (
+            2 * _standard(by_case["nearest_implied"]) + 1.5 * _standard(by_case["ridge"])
+            + _standard(by_case["nearest_signed"]) + 0.5 * _standard(wide["ratio"][:, self.memory.with_cases])
+        )  # fmt: skip
+        short = _standard(wide["ratio"])
+        for name, weight in (
+            ("cosine", 2),
+            ("own_covered", 2),
+            ("foreign_cosine", 1),
+            ("foreign_covered", 1),
+        ):
+            short += _standard(wide[name], weight)
+        return with_cases, short
+
     def _list(
-        self, query: Query, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
-    ) -> CandidateList:
+        self, query: Query, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray],
+        with_cases: np.ndarray, short: np.ndarray,
+    ) -> CandidateList:  # fmt: skip
         """Choose the candidates of one case and compute their features."""
         memory = self.memory
-        position, without, short = self._choose(by_case, wide)
+        position, without = _best(with_cases, LIST_WITH), self._choose(wide, short)
         n = len(position)
         chosen = np.concatenate([memory.with_cases[position], without]).astype(np.int32)
         columns = np.concatenate([query.implied, query.excluded])
@@ -286,27 +317,16 @@ class Evidence:
             scores[-1] = np.log((seen[:, int(query.sex == "M")] + 2) / (seen.sum(axis=1) + 4) / 0.5)
         return CandidateList(chosen, self._rows(scores, chosen, query), short, by_case.get("similar"))
 
-    def _choose(
-        self, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return positions among candidates with cases, candidates without, and the short score of all."""
-        position = _best(
-            2 * _standard(by_case["nearest_implied"]) + 1.5 * _standard(by_case["ridge"])
-            + _standard(by_case["nearest_signed"]) + 0.5 * _standard(wide["ratio"][self.memory.with_cases]),
-            LIST_WITH,
-        )  # fmt: skip
-        short = _standard(wide["ratio"]) + 2 * (_standard(wide["cosine"]) + _standard(wide["own_covered"]))
-        short += _standard(wide["foreign_cosine"]) + _standard(wide["foreign_covered"])
+    def _choose(self, wide: dict[str, np.ndarray], short: np.ndarray) -> np.ndarray:
+        """Return the candidates without cases that one case is compared with."""
         half, sixth = LIST_WITHOUT // 2, LIST_WITHOUT // 6
-        foreign, source = (
-            wide["foreign_cosine"] + wide["foreign_covered"],
-            wide["source_assessed"] + wide["source_seen"],
-        )
+        foreign = wide["foreign_cosine"] + wide["foreign_covered"]
+        source = wide["source_assessed"] + wide["source_seen"]
         parts = [
             _best(score[self._without], k)
             for score, k in ((short, half), (wide["ratio"], sixth), (foreign, sixth), (source, sixth))
         ]
-        return position, self._without[np.unique(np.concatenate(parts))], short
+        return self._without[np.unique(np.concatenate(parts))]
 
     def _rows(self, scores: np.ndarray, chosen: np.ndarray, query: Query) -> np.ndarray:
         """Return the feature rows from scores (len(SCORES), k)."""
@@ -337,11 +357,12 @@ def _best(values: np.ndarray, k: int) -> np.ndarray:
     return upper
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
-    """Return the values over their standard deviation; a common shift does not matter for an order."""
-    n = max(len(values), 1)
-    mean = values.sum() / n
-    return values * (1 / (np.sqrt(max(values @ values / n - mean * mean, 0.0)) + 1e-6))
+def _standard(values: np.ndarray, weight: float = 1.0) -> np.ndarray:
+    """Return each row over its standard deviation; a common shift does not matter for an order."""
+    n = max(values.shape[1], 1)
+    mean = values.sum(axis=1) / n
+    square = np.einsum("ij,ij->i", values, values) / n
+    return values * (weight / (np.sqrt(np.maximum(square - mean * mean, 0.0)) + 1e-6))[:, None]
 
 
 def _lengths(profiles: sp.csr_matrix, ic: np.ndarray) -> np.ndarray:
