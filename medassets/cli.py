@@ -26,6 +26,7 @@ from medassets.commands import (
     ui,
     up,
     validate,
+    wheelhouse,
 )
 from medassets.commands.output import EXIT_CODES
 
@@ -46,6 +47,7 @@ app.command()(ask.lineage)
 app.command()(up.up)
 app.command()(up.down)
 app.command()(up.status)
+app.command()(wheelhouse.wheelhouse)
 app.command()(doctor.doctor)
 app.command()(exporter.exporter)
 app.command()(migrate.migrate)
