@@ -28,8 +28,8 @@ def installation(tmp_path_factory):
     """Home with two bundles over a small ranker, and the bento of the first."""
     ontology = made_ontology()
     cases = made_cases(ontology)
-    learning = ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
-    config = RankerConfig("quick", ("clean", "published"), 2, 1, learning)
+    learning = ListwiseConfig(hidden=8, epochs=1, batch=8, negatives=10)
+    config = RankerConfig("quick", ("clean",), 2, 1, learning)
     ranker = RareRanker(config).fit(made_knowledge(ontology, cases), cases)
     home = tmp_path_factory.mktemp("service")
     both = [
