@@ -3,8 +3,8 @@ them.
 
 What belongs here: ``Evidence``, which reads a ``CaseMemory`` and turns cases into candidate lists and
 feature rows. Training and serving call the same code. What does not: the learned combination
-(``rare_network``). It is on the serving
-path: numpy and scipy only.
+(``rare_network``), and the scores that are computed for every candidate (``rare_wide``). It is on the
+serving path: numpy and scipy only.
 
 Sources: likelihood ratios after LIRICAL (Robinson et al., 2020); best-match averages after Phenomizer
 (Köhler et al., 2009); an observed term that a disease does not list is explained by the ancestors that it
@@ -20,47 +20,33 @@ import numpy as np
 import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.rare_arrays import ParentLevels, scale_columns, unit_rows
-from medassets.features.rare_memory import KERNELS, META, RIDGE_KERNELS, CaseMemory
+from medassets.features.rare_arrays import scale_columns
+from medassets.features.rare_memory import META, CaseMemory
 from medassets.features.rare_query import (
     UNEXPLAINED,
     BlockReader,
-    ColumnTable,
     ProfileScores,
     Query,
     mixing_weights,
 )
-from medassets.features.rare_ratios import log_ratios
+from medassets.features.rare_wide import BY_CASE, WIDE, WideScores
 from medassets.knowledge.ontology import Ontology
 
 #: Candidates on a case's list: with known cases, and without.
 LIST_WITH, LIST_WITHOUT = 150, 190
 _TRUSTED = 0.95
 _CHUNK = 64
-#: Terms of less information (nats) are too common to choose a list by.
-_TOO_COMMON = 1.5
-_AVERAGED = ("implied", "assessed", "signed")
 
 _PROFILE = ("cosine", "best_match", "mixture")
-#: Scores that are computed for all candidates.
-_WIDE = (
-    "own_covered", "foreign_covered", "listed_overlap", "assessed_of_disease", "assessed_of_case",
-    "excluded_listed",
-    "source_assessed", "source_seen",
-)  # fmt: skip
-#: Scores against the known cases.
-_BY_CASE = (*(f"nearest_{k}" for k in KERNELS), *(f"average_{k}" for k in _AVERAGED), "ridge")
 #: Scores of a candidate, in the order of the feature rows.
 SCORES = (
     *(f"own_{s}" for s in ("observed", "excluded", *_PROFILE)),
     *(f"updated_{s}" for s in ("observed", "excluded", *_PROFILE)),
     *(f"foreign_{s}" for s in _PROFILE),
-    *_WIDE, *_BY_CASE, "sex",
+    *WIDE, *BY_CASE, "sex",
 )  # fmt: skip
-#: Kernels whose mean says how like a known case is.
-_SIMILAR = ("implied", "signed")
-_FIRST_WIDE = SCORES.index(_WIDE[0])
-_FIRST_BY_CASE = SCORES.index(_BY_CASE[0])
+_FIRST_WIDE = SCORES.index(WIDE[0])
+_FIRST_BY_CASE = SCORES.index(BY_CASE[0])
 #: All features: scores, their distance to the best on the list, what is known of the candidate, and of the
 #: case.
 FEATURES = (
@@ -93,21 +79,8 @@ class Evidence:
         """Prepare the derived tables (a second)."""
         self.memory = memory
         self._closure = ontology.closure
-        linked = np.bincount(memory.links.indices, minlength=len(memory.ic))
-        linked += np.bincount(memory.foreign_links.indices, minlength=len(memory.ic))
-        self._levels = ParentLevels.of(ontology, linked > 0)
+        self._scores = WideScores(memory, ontology)
         ic = memory.ic
-        ratios = log_ratios(memory.own)
-        # Without the ratios' bases: they are the same for all candidates of a case.
-        self._observed_ratio = ColumnTable(ratios.observed.T.tocsr())
-        self._excluded_ratio = ColumnTable(ratios.excluded.T.tocsr())
-        telling = ic >= _TOO_COMMON
-        own_unit = unit_rows(scale_columns(memory.own, ic))
-        self._own_unit = ColumnTable(own_unit, keep=telling)
-        self._foreign_unit = ColumnTable(unit_rows(scale_columns(memory.foreign, ic)), keep=telling)
-        self._listed, self._assessed = ColumnTable(memory.listed), ColumnTable(memory.assessed)
-        self._read_sources(memory)
-        self._kernels = {k: ColumnTable(memory.kernels[k]) for k in KERNELS if k != "implied"}
         self._own_length = _lengths(memory.own, ic)
         self._foreign_length = _lengths(memory.foreign, ic)
         active_ic = np.zeros(len(memory.updated), np.float32)
@@ -123,18 +96,16 @@ class Evidence:
         self._has_case = np.zeros(memory.own.shape[0], bool)
         self._has_case[memory.with_cases] = True
         self._without = np.flatnonzero(~self._has_case)
-        self._sizes = np.diff(np.append(memory.case_start, len(memory.case_position))).astype(np.float32)
-        listed_terms = np.diff(memory.assessed.indptr)
-        self._listed_terms = np.maximum(listed_terms, 1).astype(np.float32)
+        annotated = np.diff(memory.assessed.indptr) > 0
         self._fixed = np.concatenate(
-            [memory.meta, self._has_case[:, None], (listed_terms > 0)[:, None]], axis=1
+            [memory.meta, self._has_case[:, None], annotated[:, None]], axis=1
         ).astype(np.float32)
 
     def lists(self, cases: CaseSet, *, similar: bool = False) -> Iterator[CandidateList]:
         """Yield the candidate list of each case, in order; ``similar``: and how like known cases it is."""
         for start in range(0, len(cases), _CHUNK):
             queries = self._queries(cases[start : start + _CHUNK])
-            by_case, wide = self._case_scores(queries, similar), self._wide_scores(queries)
+            by_case, wide = self._scores.against_cases(queries, similar), self._scores.of_all(queries)
             with_cases, short = self._short_scores(by_case, wide)
             for i, query in enumerate(queries):
                 yield self._list(
@@ -180,94 +151,6 @@ class Evidence:
             for observed, excluded, sex in zip(cases.observed, cases.excluded, cases.sex, strict=True)
         ]
 
-    def _implied_similarity(self, queries: list[Query]) -> np.ndarray:
-        """Return float32 (n_queries, n_known): cosine over implied terms; these are many, so always dense."""
-        dense = np.zeros((len(self.memory.ic), len(queries)), np.float32)
-        for i, query in enumerate(queries):
-            terms, weights = query.kernels["implied"]
-            dense[terms, i] = weights
-        return np.ascontiguousarray((self.memory.kernels["implied"] @ dense).T)
-
-    def _covered(self, queries: list[Query]) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much of each disease the cases cover, own and foreign rows: (n_queries, D)."""
-        above = np.zeros((len(self.memory.ic), len(queries)), np.float32)
-        for i, query in enumerate(queries):
-            above[query.implied, i] = self.memory.ic[query.implied]
-        above = self._levels.largest_above(above)
-        own, foreign = self.memory.links @ above, self.memory.foreign_links @ above
-        return np.ascontiguousarray(own.T), np.ascontiguousarray(foreign.T)
-
-    def _case_scores(self, queries: list[Query], similar: bool) -> dict[str, np.ndarray]:
-        """Return the scores of ``_BY_CASE``, (n_queries, W) each, and where asked for ``similar``."""
-        start = self.memory.case_start
-        scores: dict[str, np.ndarray] = {}
-        for kernel in KERNELS:
-            if len(start) == 0:
-                scores[f"nearest_{kernel}"] = scores[f"average_{kernel}"] = np.zeros((len(queries), 0))
-                continue
-            if kernel == "implied":
-                similarity = self._implied_similarity(queries)
-            else:
-                similarity = self._kernels[kernel].products([q.kernels[kernel] for q in queries])
-            if similar and kernel in _SIMILAR:
-                scores["similar"] = scores.get("similar", 0) + similarity / len(_SIMILAR)
-            scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start, axis=1)
-            if kernel in _AVERAGED:
-                fourth = np.square(np.square(similarity))
-                mean = np.add.reduceat(fourth, start, axis=1) / self._sizes
-                scores[f"average_{kernel}"] = np.sqrt(np.sqrt(mean))
-        ridge = np.zeros((len(queries), len(start)), np.float32)
-        for i, query in enumerate(queries):
-            for table, kernel in zip(self.memory.ridge, RIDGE_KERNELS, strict=True):
-                terms, weights = query.kernels[kernel]
-                ridge[i] += weights @ table[self.memory.active[terms]]
-        scores["ridge"] = ridge
-        return scores
-
-    def _wide_scores(self, queries: list[Query]) -> dict[str, np.ndarray]:
-        """Return the scores for every candidate, (n_queries, D) each."""
-        observed, excluded = [q.observed_ones for q in queries], [q.excluded_ones for q in queries]
-        observed_ic, implied = [q.observed_ic for q in queries], [q.implied_ic for q in queries]
-        n_observed = np.array([len(q.observed) for q in queries])[:, None]
-        n_excluded = np.array([len(q.excluded) for q in queries])[:, None]
-        excluded_listed = self._assessed.products(excluded)
-        shared = self._assessed.products(observed) + excluded_listed
-        own_covered, foreign_covered = self._covered(queries)
-        return {
-            "ratio": self._observed_ratio.products(observed) + self._excluded_ratio.products(excluded),
-            "cosine": self._own_unit.products(implied),
-            "foreign_cosine": self._foreign_unit.products(implied),
-            "own_covered": own_covered,
-            "foreign_covered": foreign_covered,
-            "listed_overlap": self._listed.products(observed_ic),
-            "assessed_of_disease": shared / self._listed_terms,
-            "assessed_of_case": shared / np.maximum(n_observed + n_excluded, 1),
-            "excluded_listed": excluded_listed / np.maximum(n_excluded, 1),
-            "source_assessed": self._best_source(
-                self._sources[0].products([q.kernels["assessed"] for q in queries])
-            ),
-            "source_seen": self._best_source(self._sources[1].products(observed_ic)),
-        }
-
-    def _read_sources(self, memory: CaseMemory) -> None:
-        """Prepare the tables of sources; candidates with one source come first, as they need no maximum."""
-        counts = np.diff(np.append(memory.source_start, memory.source_seen.shape[0]))
-        one = counts == 1
-        order = np.concatenate([memory.source_start[one], np.flatnonzero(np.repeat(~one, counts))])
-        self._sources = [ColumnTable(table[order]) for table in (memory.source_assessed, memory.source_seen)]
-        self._one_source, self._more_sources = memory.source_candidate[one], memory.source_candidate[~one]
-        self._more_start = np.cumsum(counts[~one]) - counts[~one]
-
-    def _best_source(self, similarity: np.ndarray) -> np.ndarray:
-        """Return the best similarity over the sources of each candidate: (n_queries, R) to (n_queries, D)."""
-        result = np.zeros((len(similarity), self.memory.own.shape[0]), np.float32)
-        first = len(self._one_source)
-        result[:, self._one_source] = similarity[:, :first]
-        if len(self._more_sources):
-            best = np.maximum.reduceat(similarity[:, first:], self._more_start, axis=1)
-            result[:, self._more_sources] = best
-        return result
-
     def _short_scores(
         self, by_case: dict[str, np.ndarray], wide: dict[str, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -308,9 +191,9 @@ class Evidence:
         scores[0:5] = against.full(own, lengths, memory.background)
         scores[5:10] = against.full(updated, updated_lengths, memory.background_updated)
         scores[10:13] = against.similarity(foreign, self._foreign_length[chosen])
-        for row, name in enumerate(_WIDE, start=_FIRST_WIDE):
+        for row, name in enumerate(WIDE, start=_FIRST_WIDE):
             scores[row] = wide[name][chosen]
-        for row, name in enumerate(_BY_CASE, start=_FIRST_BY_CASE):
+        for row, name in enumerate(BY_CASE, start=_FIRST_BY_CASE):
             scores[row, :n] = by_case[name][position]
         if query.sex != "unknown":
             seen = memory.sexes[chosen]
