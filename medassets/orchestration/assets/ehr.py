@@ -123,20 +123,13 @@ def note_phenotypes(ehr_notes: pa.Table, hpo_ontology: SourceFile) -> pa.Table:
     return ehr.note_phenotypes(ehr_notes, TextMatcher.from_ontology(ontology_of(hpo_ontology)))
 
 
-CHECKS = [
-    table_checks(TABLES[key])
-    for key in (
-        "clinical/ehr_consents",
-        *(key for name, key in ehr.DAY_TABLES.items() if name not in ("counts", "quarantine")),
-        "clinical/note_phenotypes",
-    )
-]
 _DAY_KEYS = (
     "clinical/ehr_consents",
     *ehr.DAY_TABLES.values(),
     "clinical/ehr_deliveries",
     "clinical/note_phenotypes",
 )
+CHECKS = [table_checks(TABLES[key]) for key in _DAY_KEYS]
 INBOX_JOB = dg.define_asset_job(
     "fhir_inbox",
     selection=keys(*_DAY_KEYS),

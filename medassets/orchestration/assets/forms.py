@@ -55,10 +55,11 @@ def form_deliveries(
     return forms.acknowledge_forms(settings, context.partition_key, symptom_forms, form_quarantine)
 
 
-CHECKS = [table_checks(TABLES["clinical/symptom_forms"])]
+_DAY_KEYS = (*forms.FORM_TABLES.values(), "clinical/form_deliveries")
+CHECKS = [table_checks(TABLES[key]) for key in _DAY_KEYS]
 FORMS_JOB = dg.define_asset_job(
     "symptom_forms_inbox",
-    selection=keys(*forms.FORM_TABLES.values(), "clinical/form_deliveries"),
+    selection=keys(*_DAY_KEYS),
     description="Read a day's symptom forms from the inbox.",
     executor_def=dg.in_process_executor,
 )

@@ -81,4 +81,4 @@ def report_tables(
         yield dg.Output(table, output_name=name, metadata={"state": state, **counts})
 
 
-CHECKS = [table_checks(TABLES[key]) for name, key in registry.REPORT_TABLES.items() if name != "rejected"]
+CHECKS = [table_checks(TABLES[key]) for key in registry.REPORT_TABLES.values()]
