@@ -17,6 +17,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic.json_schema import models_json_schema
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from medassets.serving.access import AccessError, Gate, Right
 from medassets.serving.answering import Desk
@@ -65,7 +66,6 @@ _PROBLEM_SCHEMA = {
 
 class JSON(JSONResponse):
     """JSON without NaN, and without a second walk through the content."""
-
 
     def render(self, content: Any) -> bytes:
         """Encode."""
@@ -176,6 +176,11 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(BundleError)
     async def not_ready(_: Request, error: BundleError) -> Response:
         return problem(503, [("bundle", str(error))], "Not ready")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        # Nobody reads this answer; it is counted as the caller's fault, not as the service's.
+        return problem(400, [("body", "ended before its end")])
 
     @app.exception_handler(HTTPException)
     async def other(_: Request, error: HTTPException) -> Response:

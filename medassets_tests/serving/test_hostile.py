@@ -1,5 +1,6 @@
 """Whatever a body holds, an endpoint answers with a status that its document names, and never with 5xx."""
 
+import asyncio
 import json
 from urllib.parse import quote
 
@@ -85,3 +86,20 @@ def test_no_body_makes_an_error_of_the_server_or_an_undocumented_answer(client, 
 @given(value=st.text(min_size=1, max_size=30))
 def test_no_path_or_query_makes_an_error_of_the_server(client, path, value):
     assert client.get(path.format(quote(value, safe=""))).status_code in (200, 400, 404)
+
+
+def test_a_caller_that_leaves_in_the_middle_of_its_body_is_no_error_of_the_server(client):
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/diagnose", "raw_path": b"/v1/diagnose", "headers": [],
+        "query_string": b"", "http_version": "1.1", "scheme": "http", "server": ("x", 1), "client": ("x", 2),
+    }  # fmt: skip
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 400
