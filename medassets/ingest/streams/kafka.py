@@ -77,6 +77,8 @@ class KafkaSource:
         from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
         partitions = self._consumer.assignment() if self._group else self._all_partitions()
+        if not partitions:
+            return  # the group has not shared the partitions out yet
         logs = {self._log(p.partition): p.partition for p in partitions}
         offsets = self._pipeline.resume(list(logs))
         self._consumer.assign(

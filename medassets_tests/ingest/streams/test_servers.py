@@ -87,12 +87,18 @@ def commits(lake):
     return len(list((lake / EVENTS / "_delta_log").glob("*.json")))
 
 
-def kill_after_commits(process, lake, wanted, rng):
-    """Let it commit a few times, then kill it at a random moment; it may have finished by itself."""
-    before, deadline = commits(lake), time.monotonic() + DEADLINE
-    while commits(lake) < before + wanted and process.poll() is None:
+def wait_for(reached):
+    """Wait until the stream is so far."""
+    deadline = time.monotonic() + DEADLINE
+    while not reached():
         assert time.monotonic() < deadline, "the stream makes no progress"
         time.sleep(0.005)
+
+
+def kill_after_commits(process, lake, wanted, rng):
+    """Let it commit a few times, then kill it at a random moment; it may have finished by itself."""
+    before = commits(lake)
+    wait_for(lambda: commits(lake) >= before + wanted or process.poll() is not None)
     time.sleep(rng.uniform(0, 0.02))
     process.kill()
     process.communicate()
@@ -151,6 +157,21 @@ def test_a_group_shares_the_partitions_out(kafka_bootstrap, topic, process, tmp_
     assert_exactly(lake, count)
 
 
+def test_two_processes_of_a_group_never_write_the_same(kafka_bootstrap, topic, process, tmp_path):
+    lake, count = tmp_path / "home" / "lake", 1500
+    given = {"kafka_servers": kafka_bootstrap, "kafka_topic": topic, "kafka_group": f"g-{topic}"}
+    sent = list(payloads(count))
+    produce(kafka_bootstrap, topic, sent[:500])
+    both = [process("kafka", **given, idle="600") for _ in range(2)]
+    wait_for(lambda: commits(lake) >= 5)
+    produce(kafka_bootstrap, topic, sent[500:])
+    wait_for(lambda: len(table(lake)) == count)
+    for running in both:
+        running.terminate()
+    assert sum(finish(running)["written"] for running in both) == count
+    assert_exactly(lake, count)
+
+
 def test_mqtt_killed_again_and_again_loses_and_doubles_nothing(mosquitto_port, process, tmp_path):
     rng, lake, count = random.Random(8), tmp_path / "home" / "lake", 1500
     given = {
@@ -191,9 +212,7 @@ def test_sigterm_writes_what_was_read(kafka_bootstrap, topic, process, tmp_path)
     produce(kafka_bootstrap, topic, payloads(3000))
     lake = tmp_path / "home" / "lake"
     running = process("kafka", kafka_servers=kafka_bootstrap, kafka_topic=topic)
-    before = time.monotonic() + DEADLINE
-    while commits(lake) < 5 and time.monotonic() < before:
-        time.sleep(0.005)
+    wait_for(lambda: commits(lake) >= 5)
     running.terminate()
     counts = finish(running)
     assert counts["written"] == len(table(lake))
