@@ -1,9 +1,8 @@
 """Protocols of the rare-disease figures: which cases, which candidates, which groups, and what is left out.
 
-What belongs here: ranking test cases by protocol and group, the open-set test, accuracy over the number of
-known cases.
-What does not: the metrics themselves (``metrics``), few-shot episodes (``few_shot``), the page
-(``report_rare``).
+What belongs here: ranking test cases by protocol and group, accuracy over the number of known cases.
+What does not: the metrics themselves (``metrics``), few-shot episodes (``few_shot``), unknown diseases
+(``rare_open``), the page (``report_rare``).
 
 Two protocols. ``clean``: no case and no annotation row of a test publication was seen. ``published``: the
 annotations stand as published, so that some describe the very test case; other papers measure this way.
@@ -12,7 +11,6 @@ annotations stand as published, so that some describe the very test case; other 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -180,58 +178,6 @@ class ScoreCache:
         if key not in self._kept:
             self._kept[key] = self._model.score(cases, self._protocol)
         return self._kept[key].copy()
-
-
-@dataclass(frozen=True)
-class OpenSet:
-    """How well the ranker notices that a disease is unknown to it.
-
-    Attributes:
-        auroc: area under the ROC curve of the probability of "none that I know".
-        false_alarms: share of cases of known diseases on which it abstains.
-        noticed: share of cases of unknown diseases on which it abstains.
-        n_known: number of cases of known diseases.
-        n_unknown: number of cases of unknown ones.
-    """
-
-    auroc: float
-    false_alarms: float
-    noticed: float
-    n_known: int
-    n_unknown: int
-
-
-def open_set(model: RareModel, test: CaseSet, held_out: Collection[str], threshold: float) -> OpenSet:
-    """Hold diseases out whole - cases and annotation rows - and see whether their cases are noticed as
-    unknown.
-
-    Args:
-        model: the ranker. Its memory is renewed, its heads are not: they may have learned the general scale
-            from episodes of these diseases.
-        test: the test cases.
-        held_out: canonical ids of the diseases.
-        threshold: probability of "none that I know" from which the ranker abstains.
-
-    Raises:
-        ValueError: there is no case of a known or none of an unknown disease.
-    """
-    left_out = np.array([c in held_out for c in model.knowledge.candidates], dtype=bool)
-    labels = model.knowledge.labels(model.cases)
-    kept_cases = model.cases[(labels < 0) | ~left_out[labels]]
-    known = model.with_memory(model.knowledge.without_diseases(left_out), kept_cases)
-    truth = known.knowledge.labels(test)
-    informed = (known.memory.shots > 0) | known.knowledge.has_annotation
-    is_known = (truth >= 0) & informed[truth]
-    unknown = np.array([r.unknown for r in known.rankings(test)])
-    if is_known.all() or not is_known.any():
-        raise ValueError("the open-set test needs cases of known and of unknown diseases")
-    order = np.argsort(np.argsort(unknown, kind="stable"), kind="stable") + 1.0
-    n_unknown, n_known = int((~is_known).sum()), int(is_known.sum())
-    auroc = (order[~is_known].sum() - n_unknown * (n_unknown + 1) / 2) / (n_unknown * n_known)
-    alarm = unknown > threshold
-    return OpenSet(
-        float(auroc), float(alarm[is_known].mean()), float(alarm[~is_known].mean()), n_known, n_unknown
-    )
 
 
 def accuracy_over_cases(

@@ -18,6 +18,8 @@ from medassets.evaluation.report import Report, Section
 PROTOCOLS = {
     "clean": "without annotations that cite a test case's own publication: what a new patient would meet",
     "published": "all annotations, as most benchmarks are measured: partly the annotation of the very case",
+    "open_set": "half of the test cases' diseases held out whole: are they called unknown, and how often are "
+    "known ones called so by mistake (false_abstention)?",
 }
 #: x of top-k metrics in the plot of recall over ranks.
 RANKS = {"top1": 1.0, "top3": 3.0, "top10": 10.0}

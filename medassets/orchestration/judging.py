@@ -81,8 +81,8 @@ def all_models(ensemble: Any, data: CommonData) -> Callable[[pa.Table], dict[str
 
 
 def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[dict[str, Any]]:
-    """Rank the test cases by the ranker, under each protocol that it learned, and by each method alone,
-    clean.
+    """Rank the test cases by the ranker, under each protocol that it learned, by each method alone, clean,
+    and with diseases held out whole.
 
     Args:
         methods: name to a method fitted on ``data.train`` and ``data.clean_knowledge``.
@@ -107,4 +107,15 @@ def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[d
     for name, method in methods.items():
         ranks = rank_cases(method.score, data.test, truth, among)
         rows += figure_rows("clean", name, "own", ranks, groups, data.test)
-    return rows
+    return rows + _open_set_rows(ranker.model, data)
+
+
+def _open_set_rows(model: Any, data: RareData) -> list[dict[str, Any]]:
+    """Measure whether diseases held out whole are noticed; no rows where the cases allow no such test."""
+    from medassets.evaluation.rare_open import held_out_diseases, open_set
+
+    held_out = held_out_diseases(model, data.test, seed=0)
+    try:
+        return list(open_set(model, data.test, held_out).rows())
+    except ValueError:  # all test cases are of known, or all of unknown diseases
+        return []

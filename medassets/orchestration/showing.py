@@ -94,7 +94,7 @@ def rare_page(rows: Sequence[Mapping[str, Any]], data: RareData) -> Report:
     """Lay out the report on rare diseases: candidates of the cases' own databases."""
     from medassets.evaluation.report_rare import rare_report
 
-    own = [row for row in rows if row["candidates"] == "own"]
+    own = [row for row in rows if row["candidates"] == "own" or row["protocol"] == "open_set"]
     return rare_report(own, {data.origin: len(data.test)}, findings={})
 
 

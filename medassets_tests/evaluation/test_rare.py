@@ -6,7 +6,6 @@ from medassets.evaluation.rare import (
     case_groups,
     compared_candidates,
     evaluate_ranker,
-    open_set,
     rank_cases,
 )
 from medassets.features.rare import RareKnowledge
@@ -72,15 +71,6 @@ def test_rows_name_protocol_list_group_and_origin(model):
     other = RareKnowledge.build(ONTOLOGY, made_annotations(), crosswalk=Crosswalk(), databases=("ORPHA",))
     with pytest.raises(ValueError, match="other candidates"):
         evaluate_ranker(model, other, TEST)
-
-
-def test_diseases_held_out_whole_are_more_often_called_unknown(model):
-    held = {"OMIM:900000", "OMIM:900001", "OMIM:900012"}
-    found = open_set(model, TEST, held, threshold=0.5)
-    assert found.n_unknown == 6 and found.n_known == 26
-    assert 0 <= found.auroc <= 1 and 0 <= found.false_alarms <= 1
-    with pytest.raises(ValueError, match="unknown"):
-        open_set(model, TEST, (), threshold=0.5)
 
 
 def test_known_cases_help(model):
