@@ -24,7 +24,7 @@ from medassets.ingest.fhir_values import code_of, maps, moment, reference, refer
 from medassets.ingest.inbox import Delivery
 from medassets.ingest.pseudonyms import Pseudonymizer
 from medassets.ingest.quarantine import IngestError, QuarantineRow
-from medassets.ingest.redaction import Redactor, displays_of, identifiers_of
+from medassets.ingest.redaction import Redactor, identifiers_of
 from medassets.settings import Settings
 
 _SEXES = {"male": "M", "female": "F"}
@@ -146,7 +146,7 @@ class _People:
             for identifier in maps(located.resource.get("identifier")):
                 named = f"{identifier.get('system', '')}|{identifier.get('value', '')}"
                 self._ids[f"Patient?identifier={named}"] = located.id
-            redactor = Redactor([*identifiers_of(located.resource), *displays_of(located.resource)])
+            redactor = Redactor(identifiers_of(located.resource))
             birth = moment(located.resource.get("birthDate"))
             self._subjects[located.id] = Subject(self._pseudonym(located.id), birth, redactor)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from medassets.ingest.fhir_files import Located, Reject
 from medassets.ingest.fhir_values import age_at, code_of, coded, codings, maps, moment, piped
-from medassets.ingest.redaction import Redactor
+from medassets.ingest.redaction import Redactor, displays_of
 
 Row = dict[str, Any]
 _TEXT_TYPES = ("text/plain", "text/html")
@@ -196,6 +196,9 @@ def _document(located: Located, at: Context) -> Iterator[Row]:
         if text is None:
             continue
         cleaned, removed = redactor.clean(text)
+        if named := list(displays_of(found)):
+            cleaned, others = Redactor(named).clean(cleaned)
+            removed += others
         yield {
             "note_id": at.own_id,
             "part": number,

@@ -229,6 +229,12 @@ def test_a_note_without_its_patient_is_held_back(tmp_path):
     assert not got.rows["notes"] and "no Patient resource" in got.rejected[0].reason
 
 
+def test_the_authors_of_a_note_are_not_named_either(tmp_path):
+    signed = note("Seen by Barnaby Thistlewood.", author=[{"display": "Dr. Barnaby Thistlewood"}])
+    (row,) = taken(delivered(tmp_path, bundle(patient(), signed)), OPEN).rows["notes"]
+    assert row["text"] == f"Seen by {MARK} {MARK}." and row["removed"] == 2
+
+
 def test_a_panel_gives_a_row_a_component(tmp_path):
     part = {"code": {"coding": [{"code": "8480-6"}]}, "valueQuantity": {"value": 120}}
     panel = observation(component=[part, part | {"valueQuantity": {"value": 80}}])
