@@ -298,9 +298,8 @@ def report(years: dict[str, list[Year]], quiet: list[Year]) -> None:
     print(f"false alarms in quiet years: {alarms} of {judged} weekly reports [{low:.3f}, {high:.3f}]")
     print(f"retrainings in quiet years: {retrained}")
     season = sum(week < NEW_DISEASE for year in years["with"] for week in year.alarms)
-    print(
-        f"alarms by the season alone, before any event: {season} of {len(years['with']) * (NEW_DISEASE - WINDOW)}"
-    )
+    reports = len(years["with"]) * (NEW_DISEASE - WINDOW)
+    print(f"alarms by the season alone, before any event: {season} of {reports} weekly reports")
 
 
 def plot(years: dict[str, list[Year]], path: Path) -> None:

@@ -62,7 +62,7 @@ def performance(
         own = [row for row in verdicts if row["part"] == part]
         shown = [row for row in cards if row["part"] == part]
         weeks = sorted({_week(row["at"]) for row in answers} | {_week(row["predicted_at"]) for row in own})
-        for week in (*weeks, ALL):
+        for week in (*weeks, *([ALL] if weeks else [])):
             chosen = _in_week(answers, week, "at")
             labelled = _in_week(own, week, "predicted_at")
             figures = _quality(labelled, severity, seed) + _usage(part, chosen, labelled)

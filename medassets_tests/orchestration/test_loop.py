@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 
 from medassets.commands.server import free_port
+from medassets.features.cases import CaseSet
 from medassets.learners.rare.listwise import ListwiseConfig
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
 from medassets.orchestration.build import MODULES, resources_for
@@ -36,14 +37,19 @@ CONFIRMED, RECORDED = "OMIM:900014", "OMIM:900013"
 SENSORS = ("fhir_inbox_files", "new_feedback", "retraining", "new_champion")
 
 
-def first_bundle(site: Site) -> Bundle:
-    """A small ranker, fitted as the graph does it."""
+def small_ranker() -> tuple[RareRanker, CaseSet]:
+    """A ranker that is learned in seconds, and the cases that it knows."""
     ontology = made_ontology()
     cases = made_cases(ontology)
     config = RankerConfig(
         "quick", ("clean",), 2, 1, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10)
     )
-    ranker = RareRanker(config).fit(made_knowledge(ontology, cases), cases)
+    return RareRanker(config).fit(made_knowledge(ontology, cases), cases), cases
+
+
+def first_bundle(site: Site) -> Bundle:
+    """A small ranker's bundle, as the graph makes it."""
+    ranker, cases = small_ranker()
     return write_bundle(
         site.settings.bundles_dir,
         parts={"rare": ranker.export_bundle},
