@@ -204,7 +204,8 @@ class MongoDocuments:
         from bson.errors import BSONError
         from pymongo.errors import PyMongoError
 
-        with _failures("MongoDB", PyMongoError, BSONError):
+        # A number that BSON cannot hold is an OverflowError.
+        with _failures("MongoDB", PyMongoError, BSONError, OverflowError):
             yield
 
 

@@ -10,6 +10,7 @@ from medassets.stores.documents import (
     documents_at,
     open_documents,
 )
+from medassets_tests.stores import mongo
 
 
 def check(store):
@@ -30,6 +31,16 @@ def check(store):
 def test_sqlite(tmp_path):
     check(SqliteDocuments(tmp_path / "d.db"))
     assert SqliteDocuments(tmp_path / "d.db").get("letters", "a") == {"x": 3}
+
+
+def test_mongodb():
+    with mongo.serving() as url:
+        check(documents_at(url))
+        again = documents_at(url)
+        assert again.get("letters", "a") == {"x": 3}
+        with pytest.raises(DocumentError, match="MongoDB"):
+            again.put("letters", "c", {"x": 1 << 70})
+        again.close()
 
 
 @pytest.mark.servers

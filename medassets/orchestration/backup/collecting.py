@@ -55,6 +55,8 @@ def back_up(
     """
     if folder.exists() and any(folder.iterdir()):
         raise BackupError(f"{folder} is not empty: a backup goes into a folder of its own")
+    if (settings.documents_url or "").startswith("mongodb"):
+        raise BackupError("documents lie in MongoDB: back them up by mongodump, or move them by migrate")
     if seal and settings.key_file is None:
         raise BackupError("sealing needs a key: set MEDASSETS_KEY_FILE (`medassets keys new-secret`)")
     sealer = Sealer(read_keys(settings.key_file)) if seal and settings.key_file else None
@@ -83,7 +85,7 @@ def _files(settings: Settings, part: str) -> Iterator[tuple[str, Path]]:
     if root.is_file():
         yield part, root
     for path in sorted(root.rglob("*")) if root.is_dir() else ():
-        own = path.name == "dagster.yaml" and generated(path)
+        own = path == settings.key_file or (path.name == "dagster.yaml" and generated(path))
         if path.is_file() and not path.name.endswith(_BESIDE) and not own:
             yield f"{part}/{path.relative_to(root).as_posix()}", path
 
