@@ -17,6 +17,7 @@ from medassets.commands import (
     bundle,
     doctor,
     exporter,
+    forget,
     forms,
     migrate,
     run,
@@ -53,6 +54,7 @@ app.command()(exporter.exporter)
 app.command()(migrate.migrate)
 app.command()(backup.backup)
 app.command()(backup.restore)
+app.command()(forget.forget)
 app.command()(forms.form_template)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(stream.app, name="stream")

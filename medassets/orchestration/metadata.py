@@ -5,6 +5,7 @@ What belongs here: turning values into Dagster metadata. What does not: computin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from medassets.cohorts.schema import Table
 
 #: Rows and characters of a preview.
 PREVIEW_ROWS, CELL_LENGTH = 8, 80
+#: A patient's pseudonym, as ``ingest.pseudonyms`` makes it.
+_PSEUDONYM = re.compile(r"ps_[0-9a-f]{32}")
 
 
 def column_schema(schema: pa.Schema, spec: Table | None = None) -> dg.TableSchema:
@@ -79,5 +82,6 @@ def metrics_metadata(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, 
 
 def _cell(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
-    text = text.replace("|", "\\|").replace("\n", " ")
+    # The history of metadata outlives a person's erasure: no pseudonym may stand in it.
+    text = _PSEUDONYM.sub("ps_…", text).replace("|", "\\|").replace("\n", " ")
     return text if len(text) <= CELL_LENGTH else text[: CELL_LENGTH - 1] + "…"

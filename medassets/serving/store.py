@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -26,6 +26,8 @@ _CHAINED = (
     "seq", "at", "actor", "action", "prediction_id", "bundle", "input_digest", "output_digest", "previous",
 )  # fmt: skip
 FEEDBACK = "feedback"
+#: A person was erased: the entry stays, what it is about is gone.
+ERASED = "erase"
 #: Tables with sealed columns: name, key, columns.
 _SEALED = (
     ("predictions", "prediction_id", ("request", "answer")),
@@ -190,11 +192,42 @@ class PredictionStore:
             row["comment"] = self._cipher.decrypt(row["comment"], row["prediction_id"].encode()).decode()
         return found
 
+    def of_patient(self, pseudonym: str) -> list[str]:
+        """Ids of the predictions about one person, oldest first; every request is opened to find them."""
+        rows = self.database.read("SELECT * FROM predictions ORDER BY at, prediction_id")
+        found = (record for record in map(self._record, rows))
+        return [r.prediction_id for r in found if r.request.get("patient_id") == pseudonym]
+
+    def erase(self, predictions: Sequence[str], *, actor: str) -> int:
+        """Remove predictions with their feedback, and note in the audit log that they were erased.
+
+        The log keeps who asked and when, and digests that a keyed pseudonym went into; it still verifies.
+
+        Returns:
+            Verdicts that went with them.
+        """
+
+        def write(execute: Execute) -> int:
+            verdicts = 0
+            for prediction_id in predictions:
+                removed = execute(
+                    "DELETE FROM feedback WHERE prediction_id = ? RETURNING feedback_id", prediction_id
+                )
+                [(bundle,)] = execute(
+                    "DELETE FROM predictions WHERE prediction_id = ? RETURNING bundle", prediction_id
+                )
+                _chain(execute, (now(), actor, ERASED, prediction_id, bundle, _sha(b""), _sha(b"")))
+                verdicts += len(removed)
+            return verdicts
+
+        return self.database.transaction(write)
+
     def actors(self, since: str = "") -> dict[str, str]:
         """Who asked for each prediction made at or after ``since``: prediction id to the key's name."""
         rows = self.database.read(
-            "SELECT prediction_id, actor FROM audit WHERE at >= ? AND action != ?", since, FEEDBACK
-        )
+            "SELECT prediction_id, actor FROM audit WHERE at >= ? AND action NOT IN (?, ?)",
+            since, FEEDBACK, ERASED,
+        )  # fmt: skip
         return {prediction_id: actor for prediction_id, actor in rows}
 
     def rotate(self) -> int:
@@ -242,6 +275,8 @@ class PredictionStore:
         columns = ", ".join([f"a.{name}" for name in (*_CHAINED, "digest")] + ["p.request", "p.answer"])
         previous, number = GENESIS, 0
         with self.database.snapshot() as read:
+            rows = read("SELECT prediction_id FROM audit WHERE action = ?", ERASED)
+            erased = {prediction_id for (prediction_id,) in rows}
             rows = read(
                 f"SELECT {columns} FROM audit a LEFT JOIN predictions p USING (prediction_id) ORDER BY a.seq"
             )
@@ -253,14 +288,15 @@ class PredictionStore:
                     raise AuditError(f"audit entry {number} does not follow entry {number - 1}")
                 if digest != _entry_digest(values):
                     raise AuditError(f"audit entry {number} was changed")
-                if entry["action"] != FEEDBACK:
+                gone = entry["prediction_id"] in erased and request is None
+                if entry["action"] not in (FEEDBACK, ERASED) and not gone:
                     self._compare(number, entry, request, answer)
                 previous = digest
             orphans = read(
                 "SELECT prediction_id FROM predictions WHERE prediction_id NOT IN"
-                " (SELECT prediction_id FROM audit WHERE action != ?)",
-                FEEDBACK,
-            )
+                " (SELECT prediction_id FROM audit WHERE action NOT IN (?, ?))",
+                FEEDBACK, ERASED,
+            )  # fmt: skip
             for (orphan,) in orphans:
                 raise AuditError(f"prediction {orphan} has no audit entry")
         return number
