@@ -10,17 +10,19 @@ cannot be told apart, 1 that they always can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from medassets.evaluation.few_shot import paired_difference
+from medassets.evaluation.figures import Finding
 from medassets.evaluation.metrics import ranks_of
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.knowledge.ontology import Ontology
+from medassets.learners.rare.synthetic_privacy import nearest_distance
 
 _FOLDS = 5
 _MOST_TERMS = 60
@@ -38,7 +40,7 @@ class Fidelity:
         two_sample_auc: how well a classifier tells real from generated, 0.5 to 1 is the useful range.
         nearest_distance: median share of differing findings (Jaccard) between a generated and its nearest
             real case. real_nearest_distance: the same between real cases, for comparison. copied: generated
-            cases whose findings equal those of a real case with three findings or more.
+            cases whose findings all equal those of a real case.
     """
 
     n_real: int
@@ -80,13 +82,14 @@ def fidelity(real: CaseSet, synthetic: CaseSet, ontology: Ontology, *, seed: int
     if not len(real) or not len(synthetic):
         raise ValueError(f"{len(real)} real and {len(synthetic)} generated cases of shared diseases")
     x, y = (_rows(part, ontology) for part in (real, synthetic))
+    copied = int((nearest_distance(y, x) == 0).sum())
     # Only terms that generators can express: those that a generated case shows.
     columns = np.flatnonzero(y.sum(axis=0) > 0)
     columns = columns[np.argsort(-x[:, columns].sum(axis=0), kind="stable")[:_MOST_TERMS]]
     x, y = x[:, columns], y[:, columns]
     together = [part.T @ part / len(part) for part in (x, y)]
     off = ~np.eye(len(columns), dtype=bool)
-    near, real_near = _nearest(y, x), _nearest(x, x, same=True)
+    near, real_near = nearest_distance(y, x), nearest_distance(x, x, same=True)
     return Fidelity(
         n_real=len(x),
         n_synthetic=len(y),
@@ -95,7 +98,7 @@ def fidelity(real: CaseSet, synthetic: CaseSet, ontology: Ontology, *, seed: int
         two_sample_auc=_two_sample_auc(x, y, seed),
         nearest_distance=float(np.median(near)),
         real_nearest_distance=float(np.median(real_near)),
-        copied=int(((near == 0) & (y.sum(axis=1) >= 3)).sum()),
+        copied=copied,
     )
 
 
@@ -164,19 +167,25 @@ def as_rows(generator: str, measured: Fidelity, verdict: Verdict | None = None) 
     return rows
 
 
+def check_no_copies(rows: Sequence[Mapping[str, Any]], generators: Collection[str]) -> Finding:
+    """Fail where a generator that learned from patients gave one of them back.
+
+    Args:
+        rows: of :func:`as_rows`.
+        generators: those that learned from patients; cases simulated from frequencies may coincide by chance.
+    """
+    copied = {
+        row["generator"]: int(row["value"])
+        for row in rows
+        if row["metric"] == "copied" and row["generator"] in generators
+    }
+    said = ", ".join(f"{name} {n}" for name, n in sorted(copied.items())) or "no generated cases"
+    return Finding(not any(copied.values()), f"cases that equal a published one: {said}", copied)
+
+
 def _rows(cases: CaseSet, ontology: Ontology) -> np.ndarray:
     """Return float32 (n_cases, n_terms): implied terms."""
     return cases.implied_matrix(ontology).toarray()
-
-
-def _nearest(rows: np.ndarray, others: np.ndarray, *, same: bool = False) -> np.ndarray:
-    """Return the Jaccard distance of each row to its nearest other; ``same``: a row is not its own."""
-    common = rows @ others.T
-    union = rows.sum(axis=1)[:, None] + others.sum(axis=1)[None, :] - common
-    distance = 1 - common / np.maximum(union, 1)
-    if same:
-        np.fill_diagonal(distance, np.inf)
-    return distance.min(axis=1)
 
 
 def _two_sample_auc(real: np.ndarray, synthetic: np.ndarray, seed: int) -> float:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FOLDS = 5
 #: Cases of each kind that are compared: they stand in memory as dense rows over all terms.
 COMPARED = 2000
+#: Generators that learned from published cases; simulation reads frequencies alone.
+LEARNED = ("ctgan", "smote")
 
 
 def generate(data: RareData, config: FewShotConfig) -> SyntheticCases:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from medassets.cohorts.splits import publication_groups
-from medassets.evaluation.fidelity import ablation, as_rows, fidelity
+from medassets.evaluation.fidelity import ablation, as_rows, check_no_copies, fidelity
 from medassets.features.cases import CaseSet
 from medassets.learners.rare.likelihood import RareLikelihood
 from medassets_tests.learners.rare.fixtures_few_shot import made_up_cases, made_up_knowledge, made_up_ontology
@@ -63,3 +63,9 @@ def test_verdict_leaves_noise_out_and_takes_what_helps() -> None:
     rows = as_rows("smote", fidelity(CASES, _scrambled(CASES), ONTOLOGY), hurts)
     assert {"metric", "value", "low", "high", "n", "generator"} == set(rows[0])
     assert rows[-1]["low"] <= rows[-1]["value"] <= rows[-1]["high"]
+
+
+def test_a_generator_that_gives_a_patient_back_fails_the_check() -> None:
+    rows = as_rows("ctgan", fidelity(CASES, CASES, ONTOLOGY))
+    assert not check_no_copies(rows, ("ctgan", "smote")).passed
+    assert check_no_copies(rows, ("smote",)).passed

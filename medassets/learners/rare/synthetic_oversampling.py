@@ -9,6 +9,7 @@ values above one half count as a finding.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from medassets.learners.rare.synthetic_families import (
     nothing,
     to_tables,
 )
+from medassets.learners.rare.synthetic_privacy import no_copies
 
 Oversampler = Literal["smote", "adasyn"]
 _NEIGHBOURS = 3
@@ -71,16 +73,19 @@ def oversample_family(
     except (RuntimeError, ValueError) as error:
         # Both refuse families whose diseases are too small or too far apart to have neighbours.
         return nothing(f"{family.name}: {method} is not suited: {error}")
-    made = slice(len(family.diseases), None)
-    n = len(diseases) - len(family.diseases)
-    if not n:
+    made = values[len(family.diseases) :] > 0.5
+    if not len(made):
         return nothing(f"{family.name}: its diseases have equally many cases, nothing to level")
-    return to_tables(
+    kept = no_copies(family, made, ontology)
+    n = int(kept.sum())
+    cases = to_tables(
         family,
-        values[made] > 0.5,
-        [str(d) for d in diseases[made]],
+        made[kept],
+        [str(d) for d in diseases[len(family.diseases) :][kept]],
         ["unknown"] * n,
         np.full(n, np.nan),
         ontology,
         origin=method,
     )
+    # Interpolation is fixed by its neighbours: what copies a patient is left out, not drawn again.
+    return replace(cases, notes=(f"{family.name}: {len(made) - n} of {len(made)} were too like a real case",))

@@ -19,11 +19,14 @@ from medassets.features.cases import CaseSet
 from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.synthetic_families import Family, SyntheticCases, families, join, to_tables
+from medassets.learners.rare.synthetic_privacy import no_copies
 
 Generator = Literal["ctgan", "gaussian_copula"]
 _TABLE = "cases"
 #: Above this many seconds no further family is begun in the quick setting.
 _QUICK_SECONDS = 60.0
+#: How often rows are drawn again for those that were too near to a real case.
+_ROUNDS = 5
 
 
 def synthesize(
@@ -54,6 +57,8 @@ def synthesize_family(
 ) -> SyntheticCases:
     """Fit one generator to one family and sample ``n`` cases (as many as the family has when None).
 
+    What equals a real case, or stands nearer to one than real ones stand to each other, is drawn again.
+
     Raises:
         ValueError: an unknown generator.
     """
@@ -76,8 +81,7 @@ def synthesize_family(
     metadata.remove_primary_key(table_name=_TABLE)
     synthesizer = _synthesizer(generator, metadata, config)
     synthesizer.fit({_TABLE: frame})
-    sampled = synthesizer.sample(num_rows=n or len(frame))
-    rows = sampled[_TABLE] if isinstance(sampled, dict) else sampled
+    rows = _sample(synthesizer, family, n or len(frame), columns, ontology)
     return to_tables(
         family,
         (rows[columns] == "yes").to_numpy(),
@@ -87,6 +91,22 @@ def synthesize_family(
         ontology,
         origin=generator,
     )
+
+
+def _sample(synthesizer: Any, family: Family, n: int, columns: list[str], ontology: Ontology) -> Any:
+    """Draw until ``n`` rows are no real case's copies, or the rounds are over: then there are fewer."""
+    import pandas as pd
+
+    kept: list[Any] = []
+    missing = n
+    for _ in range(_ROUNDS):
+        sampled = synthesizer.sample(num_rows=missing)
+        rows = sampled[_TABLE] if isinstance(sampled, dict) else sampled
+        kept.append(rows[no_copies(family, (rows[columns] == "yes").to_numpy(), ontology)])
+        missing -= len(kept[-1])
+        if missing <= 0:
+            break
+    return pd.concat(kept, ignore_index=True)
 
 
 def _synthesizer(generator: Generator, metadata: Any, config: FewShotConfig) -> Any:

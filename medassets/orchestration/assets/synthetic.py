@@ -111,7 +111,20 @@ def synthetic_fidelity(
     return pa.Table.from_pylist(rows, schema=TABLES["synthetic/synthetic_fidelity"].schema)
 
 
+@dg.asset_check(
+    asset=["synthetic", "synthetic_fidelity"], description="No generator gives a published patient back."
+)
+def no_copied_patient(synthetic_fidelity: pa.Table) -> dg.AssetCheckResult:
+    """Count generated cases that equal a published one."""
+    from medassets.evaluation.fidelity import check_no_copies
+    from medassets.orchestration.generating import LEARNED
+
+    found = check_no_copies(synthetic_fidelity.to_pylist(), LEARNED)
+    return dg.AssetCheckResult(passed=found.passed, description=found.message)
+
+
 CHECKS = [
+    no_copied_patient,
     table_checks(TABLES["synthetic/simulated_rare_cases"]),
     table_checks(TABLES["synthetic/simulated_case_phenotypes"]),
     table_checks(TABLES["synthetic/simulated_common_patients"]),

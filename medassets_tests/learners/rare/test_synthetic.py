@@ -5,6 +5,7 @@ from medassets.cohorts.tables import TABLES, conform
 from medassets.features.cases import CaseSet
 from medassets.learners.rare.synthetic_families import families
 from medassets.learners.rare.synthetic_oversampling import oversample
+from medassets.learners.rare.synthetic_privacy import no_copies
 from medassets.learners.rare.synthetic_sdv import synthesize
 from medassets_tests.learners.rare.fixtures_few_shot import (
     made_up_cases,
@@ -59,3 +60,29 @@ def test_smote_levels_the_diseases_of_a_family() -> None:
 def test_family_that_adasyn_cannot_treat_is_said_and_not_hidden() -> None:
     made = oversample(CASES, ONTOLOGY, tiny_config(), method="adasyn")
     assert made.cases.num_rows > 0 or made.notes
+
+
+def test_a_planted_copy_of_a_patient_is_rejected() -> None:
+    family = families(CASES, ONTOLOGY, largest=1)[0]
+    far = ~family.present[:1]
+    kept = no_copies(family, np.concatenate([family.present[:4], far]), ONTOLOGY)
+    assert not kept[:4].any() and kept[4]
+    # A copy that leaves out what its findings imply is a copy all the same.
+    implied = ONTOLOGY.closure[family.terms][:, family.terms].toarray() > 0
+    np.fill_diagonal(implied, False)
+    specific = family.present & ~(family.present.astype(float) @ implied > 0)
+    assert not no_copies(family, specific[:4], ONTOLOGY).any()
+    assert not no_copies(family, np.zeros_like(far), ONTOLOGY).any()
+
+
+@pytest.mark.parametrize("generator", ["gaussian_copula", "smote"])
+def test_no_generator_gives_a_patient_back(generator: str) -> None:
+    config = tiny_config(synthesis_families=10)
+    made = (
+        oversample(CASES[12:], ONTOLOGY, config, method="smote")
+        if generator == "smote"
+        else synthesize(CASES, ONTOLOGY, config, generator="gaussian_copula")
+    )
+    real = {tuple(row) for row in CASES.implied_matrix(ONTOLOGY).toarray()}
+    again = CaseSet.from_tables(made.cases, made.phenotypes, ONTOLOGY)
+    assert not {tuple(row) for row in again.implied_matrix(ONTOLOGY).toarray()} & real
