@@ -151,7 +151,8 @@ class _People:
             self._subjects[located.id] = Subject(self._pseudonym(located.id), birth, redactor)
 
     def _pseudonym(self, patient: str) -> str:
-        return self._pseudonyms.pseudonym(f"Patient/{patient}")
+        # The bare id, as the API hashes ``patient_id``: answers and records of a patient meet.
+        return self._pseudonyms.pseudonym(patient)
 
     def owner(self, resource: Mapping[str, Any], name: str = "subject") -> str | None:
         """Give the logical id of the patient whose resource it is."""

@@ -223,7 +223,7 @@ def _row(
         raise _WrongError("severity", values["severity"], "is no whole number", "0 to 10")
     return {
         "form_id": pseudonyms.pseudonym(f"Form/{values['form_id']}"),
-        "patient_id": pseudonyms.pseudonym(f"Patient/{values['patient_id']}"),
+        "patient_id": pseudonyms.pseudonym(values["patient_id"]),
         "answered_at": answered.astimezone(UTC),
         "age": _number("age", values["age"], 0, 130),
         "sex": _one_of("sex", values["sex"] or "unknown", SEXES),

@@ -170,9 +170,7 @@ def test_bulk_files_zip_gzip_and_references_of_all_kinds(tmp_path):
     )
     packed = delivered(tmp_path, gzip.compress(ndjson(absolute, by_number)), "Condition.ndjson.gz")
     got = taken([Delivery.of(zipped), packed], OPEN)
-    assert {row["patient_id"] for rows in got.rows.values() for row in rows} == {
-        PSEUDONYMS.pseudonym("Patient/p1")
-    }
+    assert {row["patient_id"] for rows in got.rows.values() for row in rows} == {PSEUDONYMS.pseudonym("p1")}
     assert len(got.rows["conditions"]) == 2 and got.rows["notes"][0]["text"] == "Seizures."
     assert got.rows["patients"][0]["source_file"].endswith(".zip#2")
 
