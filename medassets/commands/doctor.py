@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from typing import Literal
 
 import typer
@@ -56,8 +57,15 @@ def examine(config: Settings) -> Iterator[Finding]:
     yield Finding(
         "python", "ok" if right else "failed", version if right else f"{version}: medassets needs 3.11"
     )
-    yield _packages()
-    yield from _sources(config)
+    trains = find_spec("dagster") is not None
+    yield _packages("platform" if trains else "")
+    yield from _servers()
+    if trains:
+        yield from _sources(config)
+    else:
+        yield Finding(
+            "training", "note", "not installed: this machine only answers, from bundles made elsewhere"
+        )
     yield _disk(config)
     yield from _faults(config)
     yield from _ports(config)
@@ -69,13 +77,24 @@ def examine(config: Settings) -> Iterator[Finding]:
     yield from _challenger(config)
 
 
-def _packages() -> Finding:
+def _servers() -> Iterator[Finding]:
+    """Programs of `medassets up`, by profile."""
+    from medassets.deploying.native import missing_programs
+    from medassets.deploying.stack import STACK_PROFILES
+
+    for profile in STACK_PROFILES:
+        lost = missing_programs(profile)
+        detail = f"missing: {', '.join(lost)}" if lost else "all there"
+        yield Finding(f"programs of profile {profile}", "note" if lost else "ok", detail)
+
+
+def _packages(extra: str) -> Finding:
     from packaging.requirements import Requirement
 
     wrong = []
     for text in metadata.requires("medassets") or []:
         requirement = Requirement(text)
-        if requirement.marker and not requirement.marker.evaluate({"extra": "platform"}):
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         try:
             installed = metadata.version(requirement.name)

@@ -181,6 +181,13 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
+def missing_programs(profile: StackProfile) -> list[str]:
+    """Programs of a profile that are not installed, each with what brings it; and the process manager."""
+    wanted = {(p.native_command or p.command)[0]: _brings(p) for p in processes(profile) if not p.optional}
+    wanted["supervisord"] = "make install, or apt-get install supervisor"
+    return [f"{name} ({how})" for name, how in wanted.items() if find_program(name) is None]
+
+
 def password(settings: Settings) -> str:
     """PostgreSQL's password of this installation, made at the first start."""
     file = settings.home / "secrets" / "postgres-password"

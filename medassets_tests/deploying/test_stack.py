@@ -144,6 +144,13 @@ def test_missing_programs_are_all_named_with_their_packages(tmp_path, monkeypatc
     assert "grafana" not in str(caught.value)
 
 
+def test_the_doctor_knows_what_a_profile_lacks(monkeypatch):
+    there = {"dagster", "dagster-webserver", "dagster-daemon", "medassets"}
+    monkeypatch.setattr(native, "find_program", lambda name: name if name in there else None)
+    assert native.missing_programs("small") == ["supervisord (make install, or apt-get install supervisor)"]
+    assert "prometheus (apt-get install prometheus)" in native.missing_programs("full")
+
+
 def test_what_is_optional_is_left_out_with_a_note(tmp_path, monkeypatch):
     monkeypatch.setattr(native, "find_program", lambda name: None if name == "grafana" else f"/opt/{name}")
     made = plan(Settings(home=tmp_path), "full")
