@@ -63,7 +63,7 @@ def add_clinical_routes(app: FastAPI, door: Door) -> None:
         request: Request, actor: Asker, top: Top = 10, answer_as: AnswerAs = None
     ) -> Response:
         """The same for a FHIR Bundle; what could not be mapped is listed in ``unmapped``."""
-        read = _read(load_object(await body(request)), door.desk(), top=top)
+        read = _read(load_object(await body(request)), door, top=top)
         if not read.request.has_phenotype and not read.request.has_evidence:
             raise _nothing_usable(read)
         answer = await door.answer(read.request, actor)
@@ -88,7 +88,7 @@ def add_clinical_routes(app: FastAPI, door: Door) -> None:
         if service != cds.SERVICE:
             return problem(404, [("service", "no such service")])
         asked = parse_body(cds.HookRequest, await body(request))
-        read = _read(cds.prefetched_bundle(asked), door.desk())
+        read = _read(cds.prefetched_bundle(asked), door)
         if not read.request.has_phenotype and not read.request.has_evidence:
             return JSON({"cards": []})
         answer = await door.answer(read.request, actor)
@@ -155,9 +155,13 @@ def fhir_response(
     return JSON(as_fhir(answer, form, subject, unmapped), media_type=FHIR_JSON)
 
 
-def _read(bundle: Mapping[str, Any], desk: Desk, **more: Any) -> Read:
+def _read(bundle: Mapping[str, Any], door: Door, **more: Any) -> Read:
+    """Read a Bundle with the present bundle's tables, and count what is not used."""
+    desk = door.desk()
     rare = desk.diagnoser.rare
-    return read_bundle(bundle, desk.codes, rare.ontology if rare else None, **more)
+    read = read_bundle(bundle, desk.codes, rare.ontology if rare else None, **more)
+    door.measures.left_out(read.unmapped)
+    return read
 
 
 def _nothing_usable(read: Read) -> RequestError:

@@ -7,7 +7,7 @@ the audit log. A path is never a label: it may hold an id, and each new one woul
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -45,6 +45,11 @@ class Measures:
         self._mapped = Counter(
             "medassets_mapped_findings_total", "Findings read as others", registry=self._registry
         )
+        self._unmapped = Counter(
+            "medassets_unmapped_statements_total",
+            "Statements of records that were not used",
+            registry=self._registry,
+        )
         self._bundle = Gauge(
             "medassets_bundle_info",
             "1 for the bundle that answered last, challengers aside",
@@ -77,6 +82,10 @@ class Measures:
     def seen(self, route: str, status: int, seconds: float) -> None:
         """Count a request."""
         self._seconds.labels(route, str(status)).observe(seconds)
+
+    def left_out(self, unmapped: Iterable[Mapping[str, Any]]) -> None:
+        """Count what of a record was not used."""
+        self._unmapped.inc(sum(entry["count"] for entry in unmapped))
 
     def answered(self, answer: Mapping[str, Any]) -> None:
         """Count an answer."""

@@ -136,6 +136,7 @@ def test_what_was_mapped_and_what_was_not_stand_in_the_answer(client):
     answer = client.post("/v1/diagnose/fhir", json=packet).json()
     assert answer["rare"]["candidates"] and answer["unmapped"][0]["code"] == f"{SNOMED}|1"
     assert answer["mapped"][0]["used"] == "HP:0001250"
+    assert "medassets_unmapped_statements_total 1.0" in client.get("/metrics").text
 
 
 def test_a_bundle_of_which_nothing_can_be_used_is_refused_with_each_reason(client):
