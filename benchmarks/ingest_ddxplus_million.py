@@ -2,10 +2,10 @@
 
 Usage: python benchmarks/ingest_ddxplus_million.py [--rows 1000000] [--keep FOLDER]
 
-The file is simulated from the reference table (values drawn, differentials from naive Bayes), zipped like the
-The file is simulated from the reference table (values drawn, differentials of naive Bayes), zipped like the
-of its own: zip to Delta, with every check. The alternative, on the first 20,000 rows of the same file in the
-same run: ``pandas.read_csv``, ``ast.literal_eval`` for each list, scikit-learn's ``MultiLabelBinarizer``.
+The file is simulated from the reference table (values drawn, differentials of naive Bayes) and zipped like
+the release. It is ingested in a process of its own: zip to Delta, with every check. The alternative, on the
+first 20,000 rows of the same file in the same run: ``pandas.read_csv``, ``ast.literal_eval`` for each list,
+scikit-learn's ``MultiLabelBinarizer``.
 """
 
 from __future__ import annotations
