@@ -30,7 +30,7 @@ app = typer.Typer(
 _QUIET = 10.0
 
 UntilIdle = Annotated[
-    float | None, typer.Option(help="Stop after so many seconds without a message; default: never.")
+    float | None, typer.Option(help="Stop after so many seconds without a message, once all is read.")
 ]
 
 
@@ -76,8 +76,10 @@ def _run(
         signal.signal(number, progress.stop)
     try:
         pipeline = pipeline_of(config, name)
+        source = make(config, pipeline)
+        progress.caught_up = source.caught_up
         run_stream(
-            make(config, pipeline),
+            source,
             pipeline,
             Limits(asked.batch_rows, asked.batch_bytes, asked.batch_seconds),
             stopping=progress.stopping,
@@ -149,6 +151,7 @@ class Progress:
     def __init__(self, name: str, until_idle: float | None) -> None:
         self._name, self._until_idle = name, until_idle
         self._stopped = False
+        self.caught_up: Callable[[], bool] = lambda: False
         self._moved = self._shown = self._began = time.monotonic()
         self._messages = self._shown_messages = 0
 
@@ -158,8 +161,11 @@ class Progress:
 
     def stopping(self) -> bool:
         """Say whether to stop."""
-        idle = self._until_idle is not None and time.monotonic() - self._moved > self._until_idle
-        return self._stopped or idle
+        if self._until_idle is None or time.monotonic() - self._moved <= self._until_idle:
+            return self._stopped
+        # Nothing came: because there is nothing, or because the broker is slow.
+        self._moved = time.monotonic()
+        return self._stopped or self.caught_up()
 
     def show(self, pipeline: Pipeline) -> None:
         """Show the counts, at most every second on a terminal, every ten elsewhere."""

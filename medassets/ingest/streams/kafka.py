@@ -98,6 +98,19 @@ class KafkaSource:
             ]
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
+    def caught_up(self) -> bool:
+        """Say whether the table has what the partitions hold now."""
+        from confluent_kafka import KafkaException
+
+        held = self._consumer.assignment()
+        try:
+            ends = {p.partition: self._consumer.get_watermark_offsets(p, timeout=_TIMEOUT)[1] for p in held}
+        except KafkaException as error:
+            LOG.warning("the ends of the partitions are not known: %s", error.args[0].str())
+            return False
+        at = {number: self._pipeline.position(self._log(number)) for number in ends}
+        return bool(ends) and all(end <= at[number] for number, end in ends.items())
+
     def hold(self, seconds: float) -> None:
         """Pause the partitions and stay a member of the group."""
         held = self._consumer.assignment()

@@ -40,7 +40,7 @@ class MqttSource:
 
     def __init__(self, settings: StreamSettings, pipeline: Pipeline, spool: Spool) -> None:
         self._settings, self._pipeline, self._spool = settings, pipeline, spool
-        self._next, self._refused = 0, ""
+        self._next, self._refused, self._subscribed = 0, "", False
         #: Came in, and not on the disk yet: payload, microsecond, and the id to acknowledge.
         self._pending: list[tuple[bytes, int, int]] = []
         self._client = self._connect()
@@ -70,6 +70,10 @@ class MqttSource:
         """Let go of what is in the lake."""
         self._spool.release(ends[self._spool.name])
 
+    def caught_up(self) -> bool:
+        """Say whether the broker knows us and nothing waits here; MQTT does not tell what waits there."""
+        return self._subscribed and not self._pending and not self._spool.after(self._next, 1)
+
     def hold(self, seconds: float) -> None:
         """Keep the connection, and go on spooling while there is room."""
         deadline = time.monotonic() + seconds
@@ -96,6 +100,7 @@ class MqttSource:
         if asked.mqtt_tls:
             client.tls_set()
         client.on_connect, client.on_message = self._connected, self._came
+        client.on_subscribe = self._known
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = SESSION_SECONDS
         properties.ReceiveMaximum = asked.mqtt_in_flight
@@ -113,6 +118,11 @@ class MqttSource:
             self._refused = str(reason)
         else:
             client.subscribe(self._settings.mqtt_topic, qos=1)
+
+    def _known(self, client: Any, data: Any, number: int, reasons: Any, properties: Any) -> None:
+        if refused := [str(reason) for reason in reasons if reason.is_failure]:
+            self._refused = refused[0]
+        self._subscribed = True
 
     def _came(self, client: Any, data: Any, message: Any) -> None:
         self._pending.append((message.payload, time.time_ns() // 1000, message.mid if message.qos else 0))

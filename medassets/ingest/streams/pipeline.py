@@ -83,6 +83,10 @@ class Pipeline:
         self.seen.load(remembered(self.events, self.seen.span_us / 3.6e9, self.seen.most))
         return dict(self._next)
 
+    def position(self, log: str) -> int:
+        """Give the next offset of a log that is not in the table."""
+        return self._next.get(log, 0)
+
     def write(self, messages: Sequence[Message]) -> int:
         """Commit a micro-batch: messages in the order of their offsets, of one log or several.
 

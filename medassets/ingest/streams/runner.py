@@ -50,6 +50,9 @@ class Source(Protocol):
     def committed(self, ends: Mapping[str, int]) -> None:
         """Take note that each log is in the table up to and without ``end``."""
 
+    def caught_up(self) -> bool:
+        """Say whether all that the broker has for us by now was given; not before we are connected."""
+
     def hold(self, seconds: float) -> None:
         """Wait without taking messages in, keeping the connection."""
 

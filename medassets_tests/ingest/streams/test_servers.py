@@ -17,7 +17,7 @@ from medassets.ingest.streams.pipeline import EVENTS
 from medassets_tests.ingest.streams.samples import event, rejected, table
 
 pytestmark = pytest.mark.servers
-KILLS, DEADLINE = 20, 60.0
+KILLS, DEADLINE = 20, 120.0
 
 
 def payloads(count):
@@ -49,7 +49,7 @@ def process(tmp_path):
     """Starts ``medassets stream`` over a home of its own."""
     started = []
 
-    def start(kind, idle="2", **variables):
+    def start(kind, idle="1", **variables):
         given = {
             "MEDASSETS_HOME": str(tmp_path / "home"),
             "MEDASSETS_STREAM__BATCH_ROWS": "40",
