@@ -30,6 +30,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+from processes import cpu_seconds
 
 from medassets.commands.run import EXAMPLE
 from medassets.commands.serve import bento_of
@@ -48,8 +49,10 @@ uvicorn.run(create_app(lambda: desk), port=int(sys.argv[1]), access_log=False, l
 
 
 @contextmanager
-def server(command: list[str], port: int, settings: Settings, path: str) -> Iterator[tuple[float, int]]:
-    """Run a server; gives the seconds until it was ready, and its process."""
+def server(
+    command: list[str], port: int, settings: Settings, path: str
+) -> Iterator[tuple[float, int, float]]:
+    """Run a server; gives the seconds until it was ready, its process, and the processor's seconds."""
     started = time.monotonic()
     process = subprocess.Popen(
         command, env=dict(environment(settings)), start_new_session=True,
@@ -65,7 +68,7 @@ def server(command: list[str], port: int, settings: Settings, path: str) -> Iter
             if process.poll() is not None or time.monotonic() - started > 90:
                 raise SystemExit(f"{command[:4]} did not become ready")
             time.sleep(0.05)
-        yield time.monotonic() - started, process.pid
+        yield time.monotonic() - started, process.pid, cpu_seconds(process.pid)
     finally:
         stop_process(process)
 
@@ -90,22 +93,6 @@ def client(port: int, body: bytes, until: float, latencies: list[float]) -> None
                 rest += link.recv(1 << 16)
             own.append(time.perf_counter() - started)
     latencies.extend(own)
-
-
-def cpu_seconds(root: int) -> float:
-    """Processor time of a process and its descendants; Linux only, 0 elsewhere."""
-    parents, ticks = {}, {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended meanwhile
-        pid = int(stat.parent.name)
-        parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
-    family, level = {root}, {root}
-    while level := {pid for pid, parent in parents.items() if parent in level}:
-        family |= level
-    return sum(ticks.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
 def load(port: int, root: int, connections: int, seconds: float) -> dict[str, float]:
@@ -184,7 +171,7 @@ def main() -> None:
         "requests_per_s": bento16["requests_per_s"] / bare16["requests_per_s"],
         "p99": bento16["p99_ms"] / bare16["p99_ms"],
     }
-    ready = {name: seconds for name, (seconds, _) in start.items()}
+    ready = {name: {"seconds": passed, "cpu_seconds": cpu} for name, (passed, _, cpu) in start.items()}
     report = {"results": results, "ratios_at_16": ratios, "seconds_to_ready": ready, "cpus": os.cpu_count()}
     if arguments.json:
         print(json.dumps(report, indent=1))
@@ -194,7 +181,8 @@ def main() -> None:
     print(
         f"bento / bare at 16 connections: requests/s {ratios['requests_per_s']:.2f}, p99 {ratios['p99']:.2f}"
     )
-    print("seconds to ready: " + ", ".join(f"{name} {value:.1f}" for name, value in ready.items()))
+    for name, needed in ready.items():
+        print(f"{name} ready after {needed['seconds']:.1f} s, {needed['cpu_seconds']:.1f} s of the processor")
 
 
 if __name__ == "__main__":

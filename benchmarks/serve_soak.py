@@ -31,6 +31,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from processes import resident
 
 from medassets.commands.serve import bento_of
 from medassets.commands.server import environment, free_port, port_is_free, serve_command, stop_process
@@ -147,21 +148,6 @@ def second_bundle(bundles: Path, first: Path, settings: Settings) -> str:
         sign=open_signer(settings).sign,
     )  # fmt: skip
     return made.version
-
-
-def resident(root: int) -> float:
-    """Resident memory of a process and its descendants, in MiB."""
-    parents, pages = {}, {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            pages[int(folder.name)] = int((folder / "statm").read_text().split()[1])
-        except OSError:
-            continue  # it ended meanwhile
-    family, level = {root}, {root}
-    while level := {pid for pid, parent in parents.items() if parent in level}:
-        family |= level
-    return sum(pages.get(pid, 0) for pid in family) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def ask(client: httpx.AsyncClient, tally: Tally, body: bytes, right: dict[str, Any] | None) -> None:
