@@ -72,7 +72,7 @@ def main() -> None:
     made = native.plan(settings, "small")
     api, dagster = (f"http://{made.at[name]}" for name in ("api", "webserver"))
 
-    print(f"first answer after power-on: {first_answer(api):.1f} s")
+    print(f"first answer after power-on: {first_answer(api, settings.home)}")
     wait(made)
     states = manager.states(made)
     print("memory while serving, MB: " + ", ".join(f"{s.name} {s.resident_mb:.0f}" for s in states))
@@ -96,7 +96,7 @@ def main() -> None:
     print(f"cut: {killed} processes killed, the run was {before}, {cut_off} requests cut off")
 
     began = time.monotonic()
-    print(f"first answer after the cut: {first_answer(api):.1f} s")
+    print(f"first answer after the cut: {first_answer(api, settings.home)}")
     wait(made)
     store = open_store(settings)
     lost = [one for one in given if store.get(one).prediction_id != one]
@@ -121,8 +121,8 @@ def main() -> None:
     manager.stop(settings.home)
 
 
-def first_answer(api: str) -> float:
-    """Start the stack; seconds until it answered a request."""
+def first_answer(api: str, home: Path) -> str:
+    """Start the stack; the time until it answered, and what all its processes computed until then."""
     began = time.monotonic()
     process = subprocess.Popen(
         [str(Path(sys.executable).parent / "medassets"), "up"], stdout=subprocess.DEVNULL
@@ -133,9 +133,13 @@ def first_answer(api: str) -> float:
                 break
         except httpx.TransportError:
             time.sleep(0.1)
-    taken = time.monotonic() - began
+    taken, ticks = time.monotonic() - began, os.sysconf("SC_CLK_TCK")
+    fields = [
+        Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in manager.marked(home)
+    ]
+    busy = sum(int(number) for one in fields for number in one[11:15]) / ticks
     process.wait()
-    return taken
+    return f"{taken:.1f} s, {busy:.1f} s of one processor, load {os.getloadavg()[0]:.0f}"
 
 
 def wait(made: native.Plan) -> None:

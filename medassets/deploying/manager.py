@@ -153,7 +153,7 @@ def end_processes(home: Path) -> int:
     Returns:
         How many there were.
     """
-    left = list(_marked(home))
+    left = list(marked(home))
     for pid in left:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -212,7 +212,8 @@ def _control(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def _marked(home: Path) -> Iterator[int]:
+def marked(home: Path) -> Iterator[int]:
+    """Processes of an installation's stack, by the mark that they inherit."""
     wanted = f"{MARK}={home}".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and wanted in _environ(int(entry.name)).split(b"\0"):
