@@ -134,6 +134,9 @@ class RetrainingSettings(BaseModel):
     ab_labels: NonNegativeInt = Field(
         0, description="verdicts on the challenger's own answers that promotion waits for; 0: none"
     )
+    ab_share: float = Field(
+        0.1, ge=0, le=1, description="share of the requests that a challenger answers while it waits for them"
+    )
     trial_days: PositiveInt = Field(14, description="days in which a new bundle may be taken back by itself")
     trial_labels: PositiveInt = Field(20, description="verdicts that taking back needs")
     trial_margin: float = Field(0.05, ge=0, description="accuracy that a new bundle may lose in its trial")

@@ -37,7 +37,7 @@ class Predictions(Protocol):
         """The prediction; raises ``NoPredictionError``."""
 
     def records(self, since: str = "") -> Iterator[Record]:
-        """Predictions at or after an instant, oldest first."""
+        """Predictions that somebody was given at or after an instant, oldest first; not the shadow's."""
 
     def feedback(self, since: str = "") -> list[dict[str, Any]]:
         """Feedback at or after an instant, oldest first."""
@@ -73,11 +73,11 @@ def feedback_of_day(store: Predictions | None, day: date) -> pa.Table:
     if store is None:
         return CLINICIAN_FEEDBACK.empty()
     start, end = _bounds(day)
-    given = [row for row in store.feedback(start) if row["at"] < end]
+    verdicts = [row for row in store.feedback(start) if row["at"] < end]
     # Askers are those of the predictions, which are older than the feedback on them.
-    sites = store.actors() if given else {}
+    sites = store.actors() if verdicts else {}
     rows = []
-    for row in given:
+    for row in verdicts:
         try:
             record = store.get(row["prediction_id"])
         except NoPredictionError:
@@ -114,6 +114,7 @@ def _logged(record: Record, sites: Mapping[str, str]) -> dict[str, Any]:
         "at": _instant(record.at),
         "bundle": record.bundle,
         "bento": record.bento,
+        "arm": record.answer.get("versions", {}).get("arm", "champion"),
         **_asked(record, sites),
     }
     for part in NAMES:

@@ -53,6 +53,7 @@ PREDICTION_LOG = Table(
             column("at", _AT, "instant of the answer"),
             column("bundle", pa.string(), "bundle that answered"),
             column("bento", pa.string(), "bento that served it"),
+            column("arm", pa.string(), "which bundle it was assigned to: champion or challenger"),
             *_ASKED,
             *_answered("common", "conditions"),
             *_answered("rare", "disease ids"),

@@ -73,10 +73,10 @@ def table_or_empty(lake: DeltaIOManager, key: str, partition: Partition | None =
     return conform(table.read(partition=partition), TABLES[key]) if table.exists() else TABLES[key].empty()
 
 
-def window_of(lake: DeltaIOManager, key: str, last: date, days: int) -> pa.Table:
-    """Rows of a table by day in the window that ends with ``last``."""
+def window_of(lake: DeltaIOManager, last: date, days: int) -> pa.Table:
+    """Answers that were given in the window that ends with ``last``."""
     wanted = tuple((last - timedelta(days=back)).isoformat() for back in range(days))
-    return table_or_empty(lake, key, Partition(DAY, wanted))
+    return table_or_empty(lake, LOG, Partition(DAY, wanted))
 
 
 def as_learned_from(lake: DeltaIOManager, bundle: Bundle, key: str) -> pa.Table | None:
@@ -140,10 +140,10 @@ def drift_of(
     from medassets.monitoring.samples import most_frequent
 
     bundle, days = served_bundle(settings), settings.monitoring.window_days
-    log = window_of(lake, LOG, day, days)
+    log = window_of(lake, day, days)
     if bundle is None or not log.num_rows:
         return TABLES["monitoring/drift_report"].empty(), {}, {}
-    earlier = window_of(lake, LOG, day - timedelta(days=days), days)
+    earlier = window_of(lake, day - timedelta(days=days), days)
     limits = drift.DriftLimits(min_n=settings.monitoring.min_predictions)
     parts, summaries, pages = {}, {}, {}
     for part, (reference, window, before) in samples(lake, bundle, log, earlier).items():

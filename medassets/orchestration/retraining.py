@@ -50,6 +50,8 @@ MODEL, CHAMPION = "common_ensemble", "champion"
 COMPARISON, SHADOW, PROMOTION, TRIAL = (
     f"retraining/{name}" for name in ("common_comparison", "shadow_report", "promotion", "trial")
 )
+#: The condition that waits for answers of the challenger's own.
+VERDICTS = "a/b verdicts"
 CASES = ("clinical/confirmed_cases", "clinical/ehr_cases")
 PATIENTS = "clinical/confirmed_patients"
 
@@ -199,7 +201,7 @@ def promote(
     bundle = load_bundle(settings.bundles_dir / version)
     findings = {row["finding"]: Finding(row["passed"], row["message"]) for row in shadow.to_pylist()}
     verdicts = latest_verdicts(table_or_empty(lake, FEEDBACK).to_pylist())
-    findings["a/b verdicts"] = ab_finding(verdicts, champion.version, version, settings.retraining.ab_labels)
+    findings[VERDICTS] = ab_finding(verdicts, champion.version, version, settings.retraining.ab_labels)
     if "rare" in bundle.manifest.parts and _differ(champion, bundle, "rare"):
         old, new = (RareModel.load(b.part("rare")) for b in (champion, bundle))
         findings["rare ranking of known cases"] = rare_finding(old, new, settings.seed)
@@ -210,6 +212,7 @@ def promote(
     differs = version != champion.version
     findings["something new"] = Finding(differs, "the challenger differs" if differs else "nothing is new")
     accepted = all(finding.passed for finding in findings.values())
+    _set_arms(settings, version, {name for name, finding in findings.items() if not finding.passed})
     at = datetime.now(UTC)
     rows = [
         {
@@ -224,6 +227,15 @@ def promote(
         for name, finding in findings.items()
     ]
     return pa.Table.from_pylist(rows, schema=TABLES[PROMOTION].schema)
+
+
+def _set_arms(settings: Settings, version: str, failed: set[str]) -> None:
+    """Let the challenger answer a share while verdicts are all that it lacks; else end that."""
+    from medassets.serving.challenge import Challenge, set_challenge
+
+    waits = failed == {VERDICTS}
+    share = settings.retraining.ab_share
+    set_challenge(settings.bundles_dir, Challenge(version, share) if waits else None)
 
 
 def shadow_report(settings: Settings, lake: DeltaIOManager, version: str) -> pa.Table:
@@ -302,6 +314,18 @@ def champion_on_trial(settings: Settings, lake: DeltaIOManager, now: datetime) -
     if not rows or bundle is None or not rows[0]["promoted"] or rows[0]["challenger"] != bundle.version:
         return None
     return rows[0] if on_trial(rows[0]["at"], now, settings.retraining.trial_days) else None
+
+
+def waiting_challenger(settings: Settings, lake: DeltaIOManager) -> str | None:
+    """The challenger that lacks verdicts only and now answers a share; None without one."""
+    from medassets.serving.challenge import read_challenge
+
+    rows = table_or_empty(lake, PROMOTION).to_pylist()
+    challenge = read_challenge(settings)
+    failed = {row["finding"] for row in rows if not row["passed"]}
+    if challenge is None or failed != {VERDICTS} or challenge.bundle != rows[0]["challenger"]:
+        return None
+    return challenge.bundle
 
 
 def take_back(settings: Settings, tried: pa.Table) -> str:

@@ -33,6 +33,7 @@ from medassets.orchestration.retraining import (
     TRIAL_JOB,
     champion_on_trial,
     decision_now,
+    waiting_challenger,
 )
 from medassets.settings import Settings
 
@@ -76,6 +77,10 @@ common_job = _job(
 trial_job = _job(
     TRIAL_JOB, "The new champion against its predecessor; back where it is worse.",
     TRIAL, "retraining/bundle_after_trial",
+)  # fmt: skip
+judge_job = _job(
+    "judge_challenger", "A challenger that answered a share of the requests, judged again.",
+    *_CHAIN[1:], retrains=True,
 )  # fmt: skip
 records_job = _job("gather_record_cases", "Rare cases of hospital records.", CASES[1])
 
@@ -135,25 +140,32 @@ def retraining(
 
 
 @dg.sensor(
-    job=trial_job,
+    jobs=[trial_job, judge_job],
     minimum_interval_seconds=INTERVAL,
     default_status=STATUS,
-    description="Watches a newly promoted bundle in its trial period.",
+    description="Watches a challenger that answers a share, and a newly promoted bundle in its trial period.",
 )
 def new_champion(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
     io_manager: dg.ResourceParam[DeltaIOManager],
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    """Ask for the trial's judgement whenever there is more to judge by."""
+    """Ask for a judgement whenever there is more to judge by."""
+    verdicts = table_or_empty(io_manager, FEEDBACK).num_rows
+    if (waiting := waiting_challenger(settings, io_manager)) is not None:
+        reason = f"{waiting} waits for verdicts on answers of its own"
+        yield dg.RunRequest(
+            run_key=f"{waiting}-{verdicts}", job_name=judge_job.name, tags={"medassets/reason": reason}
+        )
+        return
     tried = champion_on_trial(settings, io_manager, datetime.now(UTC))
     if tried is None:
         yield dg.SkipReason("no bundle is on trial")
         return
-    verdicts = table_or_empty(io_manager, FEEDBACK).num_rows
     answers = table_or_empty(io_manager, LOG).num_rows // ANSWERS
     yield dg.RunRequest(
         run_key=f"{tried['challenger']}-{verdicts}-{answers}",
+        job_name=trial_job.name,
         tags={"medassets/reason": f"{tried['challenger']} is on trial until "
               f"{tried['at'] + timedelta(days=settings.retraining.trial_days):%F}"},
     )  # fmt: skip
@@ -190,6 +202,6 @@ def _newer_records(instance: dg.DagsterInstance) -> str | None:
     return f"{newest:.3f}" if newest > since else None
 
 
-JOBS = [feedback_job, monitor_job, rare_job, common_job, trial_job, records_job]
+JOBS = [feedback_job, monitor_job, rare_job, common_job, trial_job, judge_job, records_job]
 SENSORS = [new_feedback, retraining, new_champion]
 SCHEDULES = [monitor_hourly]

@@ -33,12 +33,21 @@ def test_a_day_holds_its_own_answers(store):
 
 def test_nothing_that_identifies_a_person_leaves(store):
     store.add_feedback("p1", "confirmed", "OMIM:1", "seen by Ottoline Quillfeather")
-    given = store.feedback()[0]["at"][:10]
-    tables = (log_of_day(store, DAY), feedback_of_day(store, date.fromisoformat(given)))
+    day = store.feedback()[0]["at"][:10]
+    tables = (log_of_day(store, DAY), feedback_of_day(store, date.fromisoformat(day)))
     whole = "".join(str(table.to_pylist()) for table in tables)
     assert "pseudonym" not in whole and "Quillfeather" not in whole
     # 40,000 days are 109 years: nobody of that age can be told from another.
     assert [row["age_years"] for row in log_of_day(store, DAY).to_pylist()] == [32.0, 90.0]
+
+
+def test_answers_that_nobody_was_given_are_told_apart(tmp_path):
+    made = [record(number) for number in (7, 8, 9)]
+    for one, arm in zip(made, ("champion", "challenger", "shadow"), strict=True):
+        one.answer["versions"] = {"arm": arm}
+    store = store_of(tmp_path, made)
+    assert log_of_day(store, DAY).column("arm").to_pylist() == ["champion", "challenger"]
+    store.close()
 
 
 def test_feedback_is_joined_to_its_prediction(store):

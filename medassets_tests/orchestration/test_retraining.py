@@ -12,13 +12,15 @@ from medassets.monitoring import tables as declared
 from medassets.orchestration import retraining as loop
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.monitoring import served_bundle
-from medassets.orchestration.sensors_retraining import monitor_hourly, retraining
+from medassets.orchestration.sensors_retraining import monitor_hourly, new_champion, retraining
 from medassets.orchestration.tracking import MlflowTracking
 from medassets.serving.bundle import latest_bundle, write_bundle
+from medassets.serving.challenge import read_challenge
 from medassets.serving.manifest import DataEntry, ModelEntry
 from medassets.serving.signing import open_signer
 from medassets.settings import Settings
 from medassets_tests.learners.common import small
+from medassets_tests.monitoring.made import verdict
 
 assert declared.MONITORING_TABLES
 
@@ -129,6 +131,45 @@ def test_the_chosen_way_becomes_a_challenger_and_serves_once_it_holds(served, co
     again = loop.challenger(served.settings, served.lake, served.tracking, served.instance, "again")
     assert again.bundle.version == made.bundle.version
     assert loop.serve(served.settings, served.tracking, accepted) == made.bundle.version
+
+
+def test_a_challenger_that_lacks_verdicts_only_answers_a_share_until_it_has_them(served):
+    settings = served.settings.model_copy(
+        update={"retraining": served.settings.retraining.model_copy(update={"ab_labels": 3, "ab_share": 0.2})}
+    )
+    champion = served_bundle(settings)
+    other = write_bundle(
+        settings.bundles_dir,
+        parts={"common": small.ensemble().export_bundle},
+        settings_origin="folder",
+        profile="full",  # another content, the same model
+        models=list(champion.manifest.models),
+        data=list(champion.manifest.data),
+        sources=[],
+        make_latest=False,
+        sign=open_signer(settings).sign,
+    ).version
+
+    def judge() -> set[str]:
+        shadow = loop.shadow_report(settings, served.lake, other)
+        table = loop.promote(settings, served.lake, served.tracking, other, shadow)
+        served.lake.table(loop.PROMOTION).write(table)
+        return {row["finding"] for row in table.to_pylist() if not row["passed"]}
+
+    assert judge() == {loop.VERDICTS}
+    challenge = read_challenge(settings)
+    assert (challenge.bundle, challenge.share) == (other, 0.2)
+    assert loop.waiting_challenger(settings, served.lake) == other
+    with dg.build_sensor_context(
+        instance=served.instance, resources={"settings": settings, "io_manager": served.lake}
+    ) as context:
+        (asked,) = new_champion(context)
+    assert asked.job_name == "judge_challenger" and "waits for verdicts" in asked.tags["medassets/reason"]
+    rows = [verdict(n, "confirmed", "Bronchitis", bundle=("x", other)[n % 2]) for n in range(8)]
+    feedback = pa.Table.from_pylist(rows, schema=TABLES[loop.FEEDBACK].schema)
+    served.lake.table(loop.FEEDBACK).write(feedback)
+    assert judge() == set()
+    assert read_challenge(settings) is None and loop.waiting_challenger(settings, served.lake) is None
 
 
 def test_taking_back_is_only_for_the_bundle_on_trial(served):
