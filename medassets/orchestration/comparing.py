@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from medassets.orchestration.training import CommonData, common_config
+from medassets.orchestration.training import CommonData, common_config, thinned
 from medassets.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def export_rows(ensemble: CommonEnsemble, data: CommonData, settings: Settings) 
     from medassets.learners.common.onnx_export import check_export, measure_latency
     from medassets.serving.common import CommonPredictor
 
-    matrix = data.training.space.encode_table(data.test.slice(0, COMPARED))
+    matrix = data.training.space.encode_table(thinned(data.test, COMPARED))
     with tempfile.TemporaryDirectory() as folder:
         ensemble.export_bundle(Path(folder))
         predictor = CommonPredictor.load(Path(folder))

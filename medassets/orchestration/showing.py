@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from medassets.evaluation.figures import Figure
 from medassets.orchestration.judging import common_findings
-from medassets.orchestration.training import CommonData, RareData
+from medassets.orchestration.training import CommonData, RareData, thinned
 
 if TYPE_CHECKING:
     from medassets.evaluation.common import CommonEvaluation
@@ -113,7 +113,7 @@ def inquiry_table(engine: Any, patients: pa.Table, origin: str, seed: int) -> tu
                 _inquiry_row(order, "overall", metric, metrics[metric], low, high, metrics["n"], origin)
             )
         asking = engine.with_settings(replace(engine.settings, safety_first=order == "safety_first"))
-        interviews = interview_patients(asking, patients.slice(0, CURVE_PATIENTS))
+        interviews = interview_patients(asking, thinned(patients, CURVE_PATIENTS))
         curves[order] = accuracy_curve(interviews, min_information=asking.settings.min_information)
         n = len(interviews.truth)
         for point in curves[order]:

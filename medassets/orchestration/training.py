@@ -147,6 +147,12 @@ def common_data(inputs: Mapping[str, Any], settings: Settings) -> CommonData:
     return CommonData(training, patients, test, knowledge, origin_of(test))
 
 
+def thinned(table: pa.Table, most: int) -> pa.Table:
+    """At most so many rows, evenly spread: rows lie by condition, so the first ones would be of a few."""
+    rows = table.num_rows
+    return table if rows <= most else table.take([i * rows // most for i in range(most)])
+
+
 def interview_data(inputs: Mapping[str, Any]) -> tuple[CommonKnowledge, pa.Table]:
     """Give the reference figures and the training part, which the interview is learned from."""
     patients = cohort(inputs["common_patients"], inputs["simulated_common_patients"])

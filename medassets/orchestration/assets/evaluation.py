@@ -15,7 +15,7 @@ from medassets.evaluation.figures import EVALUATION_TABLES
 from medassets.orchestration import tables
 from medassets.orchestration.checks import table_checks
 from medassets.orchestration.inputs import describe, ins, tags
-from medassets.orchestration.promotion import promote
+from medassets.orchestration.promotion import promote, promote_rare
 from medassets.orchestration.showing import common_page, headline, rare_page, shown, write_page
 from medassets.orchestration.tracking import MlflowTracking
 from medassets.orchestration.training import (
@@ -24,6 +24,7 @@ from medassets.orchestration.training import (
     RARE_INPUTS,
     common_data,
     rare_data,
+    thinned,
 )
 from medassets.settings import Settings
 
@@ -80,7 +81,7 @@ def robustness_report(settings: dg.ResourceParam[Settings], **inputs: Any) -> pa
 
     data = common_data(inputs, settings)
     predict = all_models(inputs["common_ensemble"], data)
-    test = data.test.slice(0, 2000) if settings.profile == "quick" else data.test
+    test = thinned(data.test, 2000) if settings.profile == "quick" else data.test
     return measure(predict, test, data.knowledge, seed=settings.seed)
 
 
@@ -120,7 +121,7 @@ def inquiry_report(
     from medassets.orchestration.showing import inquiry_table
 
     data = common_data(inputs, settings)
-    test = data.test.slice(0, 1000) if settings.profile == "quick" else data.test
+    test = thinned(data.test, 1000) if settings.profile == "quick" else data.test
     table, plot = inquiry_table(inputs["common_inquiry"].engine, test, data.origin, settings.seed)
     context.add_output_metadata({"accuracy over questions": dg.MetadataValue.md(plot)})
     return table
@@ -194,6 +195,18 @@ def few_shot_report(
 def promotion(settings: dg.ResourceParam[Settings], tracking: MlflowTracking, **inputs: Any) -> pa.Table:
     """Judge the challenger against the champion; only a champion is served."""
     return promote(inputs, common_data(inputs, settings), tracking, settings.seed)
+
+
+@dg.asset(
+    key=["evaluation", "rare_promotion"],
+    ins={**RARE_INPUTS, **ins("models/rare_ranker")},
+    code_version="1",
+    kinds={"deltalake", "mlflow"},
+    tags=tags("rare"),
+)
+def rare_promotion(settings: dg.ResourceParam[Settings], tracking: MlflowTracking, **inputs: Any) -> pa.Table:
+    """Judge the newest ranker against the champion by a paired bootstrap; only a champion is served."""
+    return promote_rare(inputs["rare_ranker"], rare_data(inputs), tracking, settings.seed)
 
 
 @dg.asset(
@@ -291,4 +304,5 @@ CHECKS = [
     ),
     _finding_check("promotion", "critical_misses", "few severe conditions are missed", _safe),
     _finding_check("promotion", "a_champion_serves", "a version may serve", _served, blocking=True),
+    _finding_check("rare_promotion", "a_champion_serves", "a version may serve", _served, blocking=True),
 ]
