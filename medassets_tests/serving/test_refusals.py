@@ -1,4 +1,4 @@
-"""Every route refuses politely: no key, wrong role, bodies too large, too deep or of wrong types, unknown ids.
+"""Every route refuses politely: no key, wrong role, bodies too large, too deep, of wrong types, unknown ids.
 
 The routes are those of the application itself, so that a new one is asked as well.
 """
