@@ -1,7 +1,7 @@
 """Runs whose process is gone are noticed: after a power cut, a crash, or a code server that was killed.
 
-What belongs here: asking whether a run's process lives. What does not: what follows. Dagster's monitoring marks
-such a run as failed, and its retries start it once more.
+What belongs here: asking whether a run's process lives. What does not: what follows. Dagster's monitoring
+marks such a run as failed, and its retries start it once more.
 
 Dagster's own launcher starts runs in the code server and cannot say later whether one still lives, so that a
 run interrupted by a power cut would count as running for ever, and hold its place in the queue.

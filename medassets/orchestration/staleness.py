@@ -143,7 +143,7 @@ def _reason(
         return Reason(failed, True)
     for parent in sorted(graph.get(key).parent_keys):
         if graph.get(parent).is_partitioned:
-            # A day's data version says nothing of the other days: what counts is whether a day was made since.
+            # One day's data version says nothing of the others: what counts is whether a day was made since.
             if parent in made and made[parent].storage_id > last.storage_id:
                 return Reason(f"{parent.to_user_string()} has newer days", False)
             continue
