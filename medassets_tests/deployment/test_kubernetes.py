@@ -19,6 +19,7 @@ from dagster_k8s.job import UserDefinedDagsterK8sConfig, construct_dagster_k8s_j
 from medassets.deploying.stack import PROCESSES
 from medassets.orchestration.build import build_definitions
 from medassets.orchestration.compute import GPU_POOL, SIZES, compute_of, pod_of, pods_of
+from medassets.serving.measures import Measures
 from medassets.settings import Settings
 
 KUBERNETES = Path(__file__).resolve().parents[2] / "deployment" / "kubernetes"
@@ -230,3 +231,15 @@ def test_the_charts_values_say_what_the_base_says():
     assert launcher["labels"] == own["labels"]
     coordinator = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
     assert coordinator["maxConcurrentRuns"] == base["concurrency"]["runs"]["max_concurrent_runs"]
+
+
+def test_the_figure_that_the_api_scales_on_is_made_of_one_that_it_has():
+    values = yaml.safe_load((KUBERNETES / "helm" / "prometheus-adapter-values.yaml").read_text())
+    (rule,) = values["rules"]["custom"]
+    api = list(yaml.safe_load_all((KUBERNETES / "base" / "api.yaml").read_text()))
+    (scaler,) = [thing for thing in api if thing["kind"] == "HorizontalPodAutoscaler"]
+    assert rule["name"]["as"] == scaler["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    series = rule["seriesQuery"].split("{")[0]
+    measures = Measures()
+    measures.seen("/v1/diagnose", "200", 0.1)
+    assert f"\n{series}{{" in measures.text().decode()
