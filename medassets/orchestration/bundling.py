@@ -46,7 +46,11 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
         known.append("clinical/orphanet_prevalences")
     above = lineage.recorded(instance, known)
     confirmed = {key: inputs[key.split("/")[-1]] for key in CASE_TABLES}
-    champion = inputs["promotion"].column("champion").to_pylist()[0]
+    champions = {
+        row["model"]: row["champion"]
+        for decision in ("promotion", "rare_promotion")
+        for row in inputs[decision].to_pylist()
+    }
     ranker, common = served_ranker(inputs["rare_ranker"], rare_data(inputs)), inputs["common_ensemble"]
     found = new_cases(confirmed.values(), ranker.model.knowledge, ranker.model.cases.case_ids)
     if len(found.cases):
@@ -68,8 +72,8 @@ def bundle(inputs: Mapping[str, Any], settings: Settings, instance: dg.DagsterIn
         settings_origin=str(settings.origin),
         profile=settings.profile,
         models=[
-            model.model_copy(update={"registry_version": champion})
-            if model.name == "common_ensemble"
+            model.model_copy(update={"registry_version": champions[model.name]})
+            if model.name in champions
             else model
             for model in models
         ],

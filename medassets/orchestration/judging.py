@@ -110,6 +110,20 @@ def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[d
     return rows + _open_set_rows(ranker.model, data)
 
 
+def clean_ranks(ranker: Any, data: RareData) -> np.ndarray:
+    """Rank the test cases among the compared candidates, with a memory of the training part alone.
+
+    Returns:
+        (n_cases,) ranks of the true disease; infinity where it is not ranked.
+    """
+    from medassets.evaluation.rare import compared_candidates, rank_cases
+
+    clean = data.clean_knowledge
+    model = ranker.model.with_memory(clean, data.train)
+    among = compared_candidates(clean, data.train, {(d or "").split(":")[0] for d in data.test.disease_ids})
+    return rank_cases(model.score, data.test, clean.labels(data.test), among)
+
+
 def _open_set_rows(model: Any, data: RareData) -> list[dict[str, Any]]:
     """Measure whether diseases held out whole are noticed; no rows where the cases allow no such test."""
     from medassets.evaluation.rare_open import held_out_diseases, open_set

@@ -11,14 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from medassets.orchestration.judging import answer_common, common_findings, severity_of
-from medassets.orchestration.tracking import NEWEST, MlflowTracking
-from medassets.orchestration.training import CommonData
+from medassets.evaluation.figures import Finding
+from medassets.evaluation.promotion import PromotionDecision
+from medassets.orchestration.judging import answer_common, clean_ranks, common_findings, severity_of
+from medassets.orchestration.tracking import NEWEST, MlflowTracking, ModelVersion
+from medassets.orchestration.training import CommonData, RareData
 
 #: Alias of the version that serves.
 CHAMPION = "champion"
-#: Registered model that this is about.
-MODEL = "common_ensemble"
+#: Registered models that this is about.
+MODEL, RARE_MODEL = "common_ensemble", "rare_ranker"
 
 
 def promote(inputs: Mapping[str, Any], data: CommonData, tracking: MlflowTracking, seed: int) -> pa.Table:
@@ -54,13 +56,56 @@ def promote(inputs: Mapping[str, Any], data: CommonData, tracking: MlflowTrackin
         fairness=findings["fairness"],
         seed=seed,
     )
+    return _decided(MODEL, decision, challenger, champion, tracking)
+
+
+def promote_rare(ranker: Any, data: RareData, tracking: MlflowTracking, seed: int) -> pa.Table:
+    """Judge the newest ranker of rare diseases against the champion by reciprocal ranks, clean.
+
+    Args:
+        ranker: the challenger.
+        data: cases of the test part, which neither learned from.
+        tracking: the registry.
+        seed: of the bootstrap.
+
+    Returns:
+        ``evaluation/rare_promotion``, as :func:`promote` gives it.
+    """
+    from medassets.cohorts.splits import publication_groups
+    from medassets.evaluation.promotion import decide_rare
+
+    challenger, champion = tracking.newest(RARE_MODEL, NEWEST), tracking.newest(RARE_MODEL, CHAMPION)
+    if challenger is None:
+        raise LookupError(f"no model {RARE_MODEL} with alias {NEWEST}: train it first")
+    other = champion is not None and champion.version != challenger.version
+    ranks, unreadable = None, ""
+    if other:
+        try:
+            ranks = clean_ranks(tracking.load(RARE_MODEL, alias=CHAMPION), data)
+        except ValueError as error:  # learned on features that this version of the software does not compute
+            unreadable = str(error)
+    groups = publication_groups(data.test.case_ids, data.test.pmids)
+    decision = decide_rare(ranks, clean_ranks(ranker, data), groups=groups, seed=seed)
+    if unreadable:
+        decision.findings["champion"] = Finding(True, f"it cannot be asked and gives way: {unreadable}")
+    return _decided(RARE_MODEL, decision, challenger, champion, tracking)
+
+
+def _decided(
+    model: str,
+    decision: PromotionDecision,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    tracking: MlflowTracking,
+) -> pa.Table:
+    """Move the alias where the challenger takes over, and give one row a condition."""
     if decision.promote:
-        tracking.client().set_registered_model_alias(MODEL, CHAMPION, challenger.version)
+        tracking.client().set_registered_model_alias(model, CHAMPION, challenger.version)
         champion = challenger
     return pa.Table.from_pylist(
         [
             {
-                "model": MODEL,
+                "model": model,
                 "finding": name,
                 "passed": finding.passed,
                 "message": finding.message,

@@ -89,25 +89,28 @@ REPORTS = (
             ),
         )
     ),
-    Table(
-        "evaluation/promotion",
-        pa.schema(
-            [
-                column("model", pa.string(), "registered model"),
-                column("finding", pa.string(), "condition of promotion"),
-                column("passed", pa.bool_(), "whether it holds"),
-                column("message", pa.string(), "why"),
-                column("challenger", pa.string(), "version that was judged"),
-                column(
-                    "champion",
-                    pa.string(),
-                    "version that serves after the decision; empty: none",
-                    required=False,
-                ),
-            ]
-        ),
-        ("model", "finding"),
-        "A row is one condition that a challenger must meet to serve.",
+    *(
+        Table(
+            f"evaluation/{name}",
+            pa.schema(
+                [
+                    column("model", pa.string(), "registered model"),
+                    column("finding", pa.string(), "condition of promotion"),
+                    column("passed", pa.bool_(), "whether it holds"),
+                    column("message", pa.string(), "why"),
+                    column("challenger", pa.string(), "version that was judged"),
+                    column(
+                        "champion",
+                        pa.string(),
+                        "version that serves after the decision; empty: none",
+                        required=False,
+                    ),
+                ]
+            ),
+            ("model", "finding"),
+            "A row is one condition that a challenger must meet to serve.",
+        )
+        for name in ("promotion", "rare_promotion")
     ),
 )
 
