@@ -140,9 +140,7 @@ def test_changed_settings_change_the_code_version_of_what_they_change(settings):
 
 
 def test_overrides_replace_resources_and_layers(settings):
-    defs = build_definitions(
-        settings, modules=["sources"], resources={"io_manager": dg.mem_io_manager}
-    )
+    defs = build_definitions(settings, modules=["sources"], resources={"io_manager": dg.mem_io_manager})
     assert {s.key.path[0] for s in defs.resolve_all_asset_specs()} == {"sources"}
     assert defs.resources["io_manager"] is dg.mem_io_manager
 
