@@ -12,7 +12,6 @@ of an outer step. The head starts at the class means of the support (Proto-MAML:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,23 +19,24 @@ import numpy as np
 
 from medassets.cohorts.splits import publication_groups
 from medassets.features.cases import CaseSet
-from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder
+from medassets.features.phenotype_encoder import NO_CASE
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_arrays import load_array, save_array
-from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.episodes import Episode, EpisodeError, EpisodeSampler
 from medassets.learners.rare.maml_network import SCALE, Adapted, Tensors, accuracy, embed, new_body, start
+from medassets.learners.rare.method import FewShotMethod
 
 if TYPE_CHECKING:
     import torch
 
 _OUTER_RATE = 2e-3
+_BODIES = ("body", "scored_body")
 _SCORE_STEPS_ON = 1500  # most known cases that one inner step reads when scoring
 
 
-class MAML:
+class MAML(FewShotMethod):
     """Ranks candidates with known cases by a network adapted to those cases.
 
     Attributes:
@@ -47,33 +47,22 @@ class MAML:
             iterations.
     """
 
+    file = "maml"
+    arrays = ("head", "head_candidates")
+
     def __init__(self, config: FewShotConfig | None = None, *, second_order: bool = True) -> None:
         """Args:
         config: training budget; quick when None.
         second_order: whether the outer gradient passes through the inner gradients.
         """
-        self.config = config or FewShotConfig.quick()
+        super().__init__(config)
         self.second_order = second_order
         self.name = "maml" if second_order else "maml_first_order"
-        self.candidates: list[str] = []
-        self.losses: list[float] = []
         self.accuracy_by_step: list[float] = []
-        self._projection: PhenotypeEncoder | None = None
         self._body: dict[str, np.ndarray] = {}
         self._scored_body: dict[str, np.ndarray] = {}
         self._head = np.empty((0, 0), np.float32)
         self._head_candidates = np.empty(0, np.int64)
-
-    @property
-    def projection(self) -> PhenotypeEncoder:
-        """The fixed projection of patients that the network starts from.
-
-        Raises:
-            RuntimeError: not fitted.
-        """
-        if self._projection is None:
-            raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
-        return self._projection
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -97,9 +86,9 @@ class MAML:
         parameters, context = nets.start(
             knowledge, cases.implied_matrix(knowledge.ontology), self.config, features=None
         )
-        self._projection = nets.freeze(parameters, context)
+        self._encoder = nets.freeze(parameters, context)
         self.candidates = list(knowledge.candidates)
-        patients = torch.from_numpy(self.projection.encode(cases))
+        patients = torch.from_numpy(self.encoder.encode(cases))
         samplers = self._samplers(labels, publication_groups(cases.case_ids, cases.pmids))
         rng = np.random.default_rng(self.config.seed)
         body = new_body(patients.shape[1])
@@ -133,13 +122,12 @@ class MAML:
         """
         import torch
 
-        if knowledge.candidates != self.candidates:
-            raise ValueError("the knowledge ranks other candidates than the model was fitted for")
+        self._require_candidates(knowledge)
         labels = knowledge.labels(cases)
         known = np.flatnonzero(labels >= 0)
         self._head_candidates, classes = np.unique(labels[known], return_inverse=True)
         read = np.random.default_rng(self.config.seed).permutation(len(known))[:_SCORE_STEPS_ON]
-        patients = torch.from_numpy(self.projection.encode(cases[known]))
+        patients = torch.from_numpy(self.encoder.encode(cases[known]))
         adapted = self._adapt(
             self._initial(),
             patients,
@@ -166,7 +154,7 @@ class MAML:
         body = {key: torch.from_numpy(value) for key, value in self._scored_body.items()}
         known = self._head_candidates != column
         others = torch.from_numpy(self._head[known])
-        embedded = embed(body, torch.from_numpy(self.projection.encode(cases)))
+        embedded = embed(body, torch.from_numpy(self.encoder.encode(cases)))
 
         def loss(row: torch.Tensor) -> torch.Tensor:
             logits = SCALE * embedded @ torch.cat([row[None], others]).T
@@ -187,7 +175,7 @@ class MAML:
 
         body = {key: torch.from_numpy(value) for key, value in self._scored_body.items()}
         with torch.no_grad():
-            embedded = embed(body, torch.from_numpy(self.projection.encode(cases))).numpy()
+            embedded = embed(body, torch.from_numpy(self.encoder.encode(cases))).numpy()
         scores = np.full((len(cases), len(self.candidates)), NO_CASE, np.float32)
         scores[:, self._head_candidates] = embedded @ self._head.T
         return scores
@@ -196,7 +184,7 @@ class MAML:
         """Return float64 (steps + 1,): accuracy on the query after 0, 1, ... inner steps on the support."""
         import torch
 
-        patients = torch.from_numpy(self.projection.encode(cases))
+        patients = torch.from_numpy(self.encoder.encode(cases))
         support, classes = patients[episode.support], torch.from_numpy(episode.support_class)
         query, truth = patients[episode.query], torch.from_numpy(episode.query_class)
         shares = []
@@ -208,42 +196,24 @@ class MAML:
         return np.array(shares)
 
     def save(self, directory: Path) -> None:
-        """Write projection, body and head as ``.npy``, the rest as ``maml.json``."""
-        self.projection.save(directory)
-        for kind, body in (("body", self._body), ("scored_body", self._scored_body)):
-            for key, value in body.items():
+        """Write what every method keeps, and both bodies."""
+        super().save(directory)
+        for kind in _BODIES:
+            for key, value in getattr(self, f"_{kind}").items():
                 save_array(directory, f"{kind}.{key}", value)
-        save_array(directory, "head", self._head)
-        save_array(directory, "head_candidates", self._head_candidates)
-        meta = {
-            "config": self.config.metadata,
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "second_order": self.second_order,
-            "candidates": self.candidates,
-            "losses": self.losses,
             "accuracy_by_step": self.accuracy_by_step,
             "keys": sorted(self._body),
         }
-        (directory / "maml.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
-    @classmethod
-    def load(cls, directory: Path, ontology: Ontology) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: it was fitted with another release of the ontology.
-        """
-        meta = json.loads((directory / "maml.json").read_text(encoding="utf-8"))
-        model = cls(FewShotConfig(**meta["config"]), second_order=meta["second_order"])
-        model.candidates, model.losses = meta["candidates"], meta["losses"]
-        model.accuracy_by_step = meta["accuracy_by_step"]
-        model._projection = PhenotypeEncoder.load(directory, ontology)
-        model._body = {key: load_array(directory, f"body.{key}") for key in meta["keys"]}
-        model._scored_body = {key: load_array(directory, f"scored_body.{key}") for key in meta["keys"]}
-        model._head, model._head_candidates = (
-            load_array(directory, "head"),
-            load_array(directory, "head_candidates"),
-        )
-        return model
+    def _restore(self, meta: dict[str, Any], directory: Path) -> None:
+        self.second_order, self.accuracy_by_step = meta["second_order"], meta["accuracy_by_step"]
+        self.name = "maml" if self.second_order else "maml_first_order"
+        for kind in _BODIES:
+            setattr(self, f"_{kind}", {key: load_array(directory, f"{kind}.{key}") for key in meta["keys"]})
 
     def _initial(self) -> Tensors:
         import torch

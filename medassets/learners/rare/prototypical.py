@@ -11,7 +11,6 @@ publications, and against annotated profiles that do not cite the queries' publi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,22 +18,20 @@ import numpy as np
 import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, prototypes, tokens, unit_rows
+from medassets.features.phenotype_encoder import NO_CASE, prototypes, tokens, unit_rows
 from medassets.features.rare import RareKnowledge
-from medassets.features.rare_arrays import load_array, save_array
 from medassets.features.rare_arrays import unit_rows as unit_rows_sparse
-from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.episodes import RetrievalStep, RetrievalSteps
+from medassets.learners.rare.method import FewShotMethod
 
 _SMOOTHING = 0.02
 _ZERO_SHOT_SHARE = 0.5  # weight of the zero-shot loss beside that of the cases
-_SAVED = ("annotation", "case_sum", "shots", "annotation_spread", "case_spread")
 _ANNOTATION_CASES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-class PrototypicalNetwork:
+class PrototypicalNetwork(FewShotMethod):
     """Ranks candidates by the cosine between the query and each prototype.
 
     Attributes:
@@ -45,37 +42,24 @@ class PrototypicalNetwork:
         updates: one record for each case added after the fit; its length is the memory's version.
     """
 
-    name = "prototypical"
+    name = file = "prototypical"
+    arrays = ("annotation", "case_sum", "shots", "annotation_spread", "case_spread")
 
     def __init__(self, config: FewShotConfig | None = None, *, features: np.ndarray | None = None) -> None:
         """Args:
         config: training budget; quick when None.
         features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
         """
-        self.config = config or FewShotConfig.quick()
-        self.candidates: list[str] = []
+        super().__init__(config)
         self.annotation_cases = 1.0
-        self.losses: list[float] = []
         self.updates: list[dict[str, str]] = []
         self._features = features
-        self._encoder: PhenotypeEncoder | None = None
         self._annotation = np.empty((0, 0), np.float32)
         self._case_sum = np.empty((0, 0), np.float32)
         self._shots = np.empty(0, np.float32)
         # The same halves in the sparse view of the encoder, (n_candidates, n_terms).
         self._annotation_spread = sp.csr_matrix((0, 0), dtype=np.float32)
         self._case_spread = sp.csr_matrix((0, 0), dtype=np.float32)
-
-    @property
-    def encoder(self) -> PhenotypeEncoder:
-        """The frozen encoder.
-
-        Raises:
-            RuntimeError: not fitted.
-        """
-        if self._encoder is None:
-            raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
-        return self._encoder
 
     @property
     def shots(self) -> np.ndarray:
@@ -133,8 +117,7 @@ class PrototypicalNetwork:
         Raises:
             ValueError: the knowledge ranks other candidates than the model was fitted for.
         """
-        if knowledge.candidates != self.candidates:
-            raise ValueError("the knowledge ranks other candidates than the model was fitted for")
+        self._require_candidates(knowledge)
         labels = knowledge.labels(cases)
         known = np.flatnonzero(labels >= 0)
         self._annotation = self.encoder.encode_profiles(knowledge.profiles())
@@ -196,41 +179,11 @@ class PrototypicalNetwork:
             "cases": from_cases,
         }
 
-    def save(self, directory: Path) -> None:
-        """Write encoder and halves of the prototypes as ``.npy``, the rest as ``prototypical.json``."""
-        self.encoder.save(directory)
-        for part in _SAVED:
-            save_array(directory, part, getattr(self, f"_{part}"))
-        meta = {
-            "config": self.config.metadata,
-            "hpo_version": self.encoder.ontology.version,
-            "candidates": self.candidates,
-            "annotation_cases": self.annotation_cases,
-            "updates": self.updates,
-            "losses": self.losses,
-        }
-        (directory / "prototypical.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    def _state(self) -> dict[str, Any]:
+        return {"annotation_cases": self.annotation_cases, "updates": self.updates}
 
-    @classmethod
-    def load(cls, directory: Path, ontology: Ontology) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: it was fitted with another release of the ontology.
-        """
-        meta = json.loads((directory / "prototypical.json").read_text(encoding="utf-8"))
-        model = cls(FewShotConfig(**meta["config"]))
-        model.candidates, model.updates = meta["candidates"], meta["updates"]
-        model.annotation_cases = meta["annotation_cases"]
-        model._encoder = PhenotypeEncoder.load(directory, ontology)
-        for part in _SAVED:
-            setattr(model, f"_{part}", load_array(directory, part))
-        model.losses = meta["losses"]
-        return model
-
-    def export_bundle(self, directory: Path) -> None:
-        """Write what serving reads: the encoder and the halves of every prototype, as ``save`` does."""
-        self.save(directory)
+    def _restore(self, meta: dict[str, Any], directory: Path) -> None:
+        self.annotation_cases, self.updates = meta["annotation_cases"], meta["updates"]
 
     def _mean_cosine(self, cases: CaseSet, learned: np.ndarray, spread: sp.csr_matrix) -> np.ndarray:
         """Return float32 (n_cases, n_candidates): mean cosine to candidates given in both views."""

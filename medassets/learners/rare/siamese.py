@@ -10,7 +10,6 @@ publication.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,14 +18,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from medassets.features.cases import CaseSet
-from medassets.features.phenotype_encoder import NO_CASE, PhenotypeEncoder, nearest_scores, tokens
+from medassets.features.phenotype_encoder import NO_CASE, nearest_scores, tokens
 from medassets.features.rare import RareKnowledge
-from medassets.features.rare_arrays import load_array, save_array
-from medassets.knowledge.ontology import Ontology
 from medassets.learners.rare import encoder as nets
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.contrastive import contrastive_loss, pretrain
 from medassets.learners.rare.episodes import RetrievalSteps
+from medassets.learners.rare.method import FewShotMethod
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class SimilarCase:
     similarity: float
 
 
-class SiameseNetwork:
+class SiameseNetwork(FewShotMethod):
     """Ranks candidates by the known cases that lie nearest to the query.
 
     Attributes:
@@ -49,7 +47,8 @@ class SiameseNetwork:
         losses: training loss of each step.
     """
 
-    name = "siamese"
+    name = file = "siamese"
+    arrays = ("memory", "spread", "labels")
 
     def __init__(
         self,
@@ -63,28 +62,14 @@ class SiameseNetwork:
         features: (n_terms, n) term embeddings (``embeddings``); the encoder does without when None.
         pretraining: labelled patients of other conditions to contrast first (``transfer.common_cases``).
         """
-        self.config = config or FewShotConfig.quick()
-        self.candidates: list[str] = []
-        self.losses: list[float] = []
+        super().__init__(config)
         self._features = features
         self._pretraining = pretraining
-        self._encoder: PhenotypeEncoder | None = None
         self._memory = np.empty((0, 0), np.float32)
         self._spread = sp.csr_matrix((0, 0), dtype=np.float32)
         self._labels = np.empty(0, np.int64)
         self._case_ids: list[str] = []
         self._pmids: list[tuple[str, ...]] = []
-
-    @property
-    def encoder(self) -> PhenotypeEncoder:
-        """The frozen encoder.
-
-        Raises:
-            RuntimeError: not fitted.
-        """
-        if self._encoder is None:
-            raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
-        return self._encoder
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -144,8 +129,7 @@ class SiameseNetwork:
         Raises:
             ValueError: the knowledge ranks other candidates than the model was fitted for.
         """
-        if knowledge.candidates != self.candidates:
-            raise ValueError("the knowledge ranks other candidates than the model was fitted for")
+        self._require_candidates(knowledge)
         labels = knowledge.labels(cases)
         kept = cases[np.flatnonzero(labels >= 0)]
         # Sorted by candidate, so that the best case of each is one reduction over a run of columns.
@@ -182,42 +166,11 @@ class SiameseNetwork:
             for i, row in enumerate(best)
         ]
 
-    def save(self, directory: Path) -> None:
-        """Write the encoder and the known cases as ``.npy``, the rest as ``siamese.json``."""
-        self.encoder.save(directory)
-        save_array(directory, "memory", self._memory)
-        save_array(directory, "spread", self._spread)
-        save_array(directory, "labels", self._labels)
-        meta = {
-            "config": self.config.metadata,
-            "hpo_version": self.encoder.ontology.version,
-            "candidates": self.candidates,
-            "losses": self.losses,
-            "case_ids": self._case_ids,
-            "pmids": [list(p) for p in self._pmids],
-        }
-        (directory / "siamese.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    def _state(self) -> dict[str, Any]:
+        return {"case_ids": self._case_ids, "pmids": [list(p) for p in self._pmids]}
 
-    @classmethod
-    def load(cls, directory: Path, ontology: Ontology) -> Self:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: it was fitted with another release of the ontology.
-        """
-        meta = json.loads((directory / "siamese.json").read_text(encoding="utf-8"))
-        model = cls(FewShotConfig(**meta["config"]))
-        model.candidates, model._case_ids = meta["candidates"], meta["case_ids"]
-        model._pmids = [tuple(p) for p in meta["pmids"]]
-        model._encoder = PhenotypeEncoder.load(directory, ontology)
-        model._spread = load_array(directory, "spread")
-        model._memory, model._labels = load_array(directory, "memory"), load_array(directory, "labels")
-        model.losses = meta["losses"]
-        return model
-
-    def export_bundle(self, directory: Path) -> None:
-        """Write what serving reads: the encoder and the known cases, as ``save`` does."""
-        self.save(directory)
+    def _restore(self, meta: dict[str, Any], directory: Path) -> None:
+        self._case_ids, self._pmids = meta["case_ids"], [tuple(p) for p in meta["pmids"]]
 
     def _facts(self) -> dict[str, Any]:
         """Return counts and which inputs were used."""
