@@ -69,6 +69,9 @@ def test_everything_is_made_and_every_source_says_where_it_is_from(installation)
         "common_reference": "bundled",
         "mondo_mappings": "absent",
         "fhir_bundles": "absent",
+        "orphadata": "absent",
+        "pubmed_articles": "absent",
+        "pubmed_search": "absent",
     }
 
 
