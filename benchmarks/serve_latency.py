@@ -35,7 +35,8 @@ from processes import cpu_seconds
 from medassets.commands.run import EXAMPLE
 from medassets.commands.serve import bento_of
 from medassets.commands.server import environment, free_port, serve_command, stop_process
-from medassets.settings import CacheSettings, Settings
+from medassets.settings import Settings
+from medassets.settings_sections import CacheSettings
 
 BARE = """
 import gc, sys, uvicorn

@@ -41,7 +41,8 @@ from medassets.serving.predictor import Diagnoser
 from medassets.serving.requests import RequestError, parse_request
 from medassets.serving.signing import open_signer
 from medassets.serving.store import PredictionStore
-from medassets.settings import CacheSettings, Settings
+from medassets.settings import Settings
+from medassets.settings_sections import CacheSettings
 
 CASES = 300
 MALFORMED = (

@@ -27,7 +27,7 @@ from medassets.ingest.packets import Finding, Packet
 from medassets.ingest.time_element import MAX_AGE_YEARS, ONSET_TERMS, YEAR
 from medassets.knowledge.annotations import UNSTATED_FREQUENCY
 from medassets.knowledge.ontology import ONSET, Ontology
-from medassets.settings import SimulationSettings
+from medassets.settings_sections import SimulationSettings
 
 ORIGIN = "simulated"
 #: Share of the annotated terms that are absent and were looked for, so that they stand as excluded.

@@ -23,7 +23,16 @@ from medassets.settings import TELEMETRY_OFF
 
 NAME = "diagnosis"
 #: Packages of this project that the service imports; learners and orchestration stay out.
-CODE = ("settings.py", "__init__.py", "knowledge", "ingest", "cohorts", "features", "serving")
+CODE = (
+    "settings.py",
+    "settings_sections.py",
+    "__init__.py",
+    "knowledge",
+    "ingest",
+    "cohorts",
+    "features",
+    "serving",
+)
 #: Distributions that the service imports. What they need in turn is resolved at installation.
 REQUIREMENTS = (
     "bentoml", "cryptography", "fastapi", "httpx", "numpy", "onnxruntime", "prometheus-client", "psycopg",

@@ -21,7 +21,8 @@ import httpx
 import jwt
 
 from medassets.serving.access import KEY_PREFIX, RIGHTS, AccessError, Gate, KeyRing, Right, Role
-from medassets.settings import OidcSettings, Settings
+from medassets.settings import Settings
+from medassets.settings_sections import OidcSettings
 
 #: Signature algorithm to the key type that it may be used with.
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}

@@ -9,7 +9,7 @@ from medassets.cohorts.splits import check_no_leak, rare_split
 from medassets.cohorts.tables import TABLES
 from medassets.knowledge.annotations import read_annotations
 from medassets.knowledge.ontology import Ontology
-from medassets.settings import SimulationSettings
+from medassets.settings_sections import SimulationSettings
 from medassets_tests.fixtures_rare import ontology, write_hpoa
 
 

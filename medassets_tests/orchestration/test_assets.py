@@ -9,7 +9,8 @@ from rich.console import Console
 from medassets.orchestration.build import resources_for
 from medassets.orchestration.run import RunSummary, run_graph
 from medassets.orchestration.training import RARE_INPUTS, rare_data
-from medassets.settings import Settings, SimulationSettings
+from medassets.settings import Settings
+from medassets.settings_sections import SimulationSettings
 from medassets_tests.orchestration import releases
 
 #: Everything up to the models, but for the embeddings: reading all of HPO with a language model takes a

@@ -14,7 +14,8 @@ from medassets.orchestration.retention import apply_retention
 from medassets.serving.bundle import write_bundle
 from medassets.serving.manifest import DataEntry
 from medassets.serving.store import PredictionStore, Record, now
-from medassets.settings import RetentionSettings, Settings
+from medassets.settings import Settings
+from medassets.settings_sections import RetentionSettings
 from medassets_tests.ingest.streams.samples import LOG, event, message, pipeline, table
 
 KEY = "clinical/rare_cases"

@@ -25,7 +25,8 @@ from medassets.serving.oidc import (
     TokenGate,
     open_gate,
 )
-from medassets.settings import OidcSettings, Settings
+from medassets.settings import Settings
+from medassets.settings_sections import OidcSettings
 
 AUDIENCE = "medassets"
 

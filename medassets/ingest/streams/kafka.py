@@ -18,7 +18,7 @@ from medassets.ingest.streams.runner import Moved, StreamError
 
 if TYPE_CHECKING:
     from medassets.ingest.streams.pipeline import Pipeline, Rejected
-    from medassets.settings import StreamSettings
+    from medassets.settings_sections import StreamSettings
 
 #: Messages that one call to librdkafka hands over.
 _CHUNK = 2000

@@ -19,7 +19,7 @@ from medassets.ingest.streams.spool import Spool
 
 if TYPE_CHECKING:
     from medassets.ingest.streams.pipeline import Pipeline
-    from medassets.settings import StreamSettings
+    from medassets.settings_sections import StreamSettings
 
 #: How long the broker keeps the session of a client that is away.
 SESSION_SECONDS = 30 * 86_400
