@@ -1,12 +1,12 @@
 """Compare the served ranker with similarity ranking by hpo3 and pyhpo: same cases, same run.
 
-Usage: python benchmarks/rare_similarity.py all_phenopackets.zip RANKER [--cases 100] [--pyhpo DIR --slow 3]
+Usage: python benchmarks/rare_similarity.py all_phenopackets.zip RANKER [--cases 100] [--hpo3 DIR] [--pyhpo DIR --slow 3]
 
 RANKER is the folder that ``benchmarks/rare_ranker.py --save`` writes: fitted on the training part alone. All
 rank OMIM diseases for a sample of the test part (real published cases), annotations as published, since the
 libraries carry them so. Times are CPU time of one thread a case. pyhpo and hpo3 install the same package
-name: hpo3 is imported from this environment, pyhpo from a folder of its own
-(``pip install --no-deps --target DIR pyhpo==4.0.0``); it is slow, so it is asked of the first few cases.
+name, so each is imported from a folder of its own (``pip install --no-deps --target DIR hpo3==1.5.1``, and
+``pyhpo==4.0.0`` into another); pyhpo is slow, so it is asked of the first few cases.
 """
 
 from __future__ import annotations
@@ -52,11 +52,9 @@ def similarity_ranks(cases: list[dict[str, Any]]) -> dict[str, Any]:
     return {"ranks": ranks, "seconds": seconds, "candidates": len(names)}
 
 
-def in_a_process(cases: list[dict[str, Any]], folder: Path | None) -> dict[str, Any]:
+def in_a_process(cases: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
     """Ask a library in a process of its own, on one thread."""
-    environment = os.environ | {"RAYON_NUM_THREADS": "1"}
-    if folder is not None:
-        environment["PYTHONPATH"] = str(folder)
+    environment = os.environ | {"RAYON_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
     done = subprocess.run(
         [sys.executable, __file__, "--child"], input=json.dumps(cases), env=environment, text=True,
         stdout=subprocess.PIPE, check=True,
@@ -140,6 +138,7 @@ def main() -> None:
     parser.add_argument("path", type=Path, help="zip or folder of phenopackets")
     parser.add_argument("ranker", type=Path, help="folder of a ranker fitted on the training part")
     parser.add_argument("--cases", type=int, default=100)
+    parser.add_argument("--hpo3", type=Path, help="folder that hpo3 was installed into")
     parser.add_argument("--pyhpo", type=Path, help="folder that pyhpo was installed into")
     parser.add_argument("--slow", type=int, default=3, help="cases that pyhpo is asked")
     parser.add_argument("--seed", type=int, default=0)
@@ -147,7 +146,8 @@ def main() -> None:
 
     cases, own, groups = served(chosen.path, chosen.ranker, chosen.cases, chosen.seed)
     show("medassets", own, groups)
-    show("hpo3", in_a_process(cases, None), groups)
+    if chosen.hpo3:
+        show("hpo3", in_a_process(cases, chosen.hpo3), groups)
     if chosen.pyhpo:
         show("pyhpo", in_a_process(cases[: chosen.slow], chosen.pyhpo), groups)
 
