@@ -1,6 +1,6 @@
 """Compare the served ranker with similarity ranking by hpo3 and pyhpo: same cases, same run.
 
-Usage: python benchmarks/rare_similarity.py all_phenopackets.zip RANKER [--cases 100] [--hpo3 DIR] [--pyhpo DIR --slow 3]
+Usage: python benchmarks/rare_similarity.py all_phenopackets.zip RANKER [--hpo3 DIR] [--pyhpo DIR --slow 3]
 
 RANKER is the folder that ``benchmarks/rare_ranker.py --save`` writes: fitted on the training part alone. All
 rank OMIM diseases for a sample of the test part (real published cases), annotations as published, since the
