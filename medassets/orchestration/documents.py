@@ -18,6 +18,7 @@ from dagster import AssetCheckKey
 
 from medassets import __version__
 from medassets.evaluation.figures import Finding
+from medassets.evaluation.model_cards import ORIGINS
 from medassets.evaluation.technical_file import Change, technical_file
 from medassets.serving.bundle import list_bundles, read_manifest
 from medassets.settings import Settings
@@ -41,7 +42,8 @@ def release_file(bundle: Path, cards: pa.Table, settings: Settings, instance: dg
     origins: Counter[str] = Counter()
     for card in described:
         for row in card["data"]:
-            origins[row["origin"]] += row["rows"]
+            if row["origin"] in ORIGINS:  # knowledge has the origin of its source, and no patients
+                origins[row["origin"]] += row["rows"]
     return technical_file(
         manifest.version,
         __version__,
