@@ -13,6 +13,8 @@ import fcntl
 import gc
 import json
 import logging
+import math
+import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +38,8 @@ from medassets.orchestration.openlineage import LAUNCHED_BY, send_run
 from medassets.orchestration.progress import AssetLine, Progress
 from medassets.settings import Settings, let_threads_sleep, switch_telemetry_off
 
+#: Resident bytes above which memory is given back between steps.
+GIVE_BACK_ABOVE = 1 << 30
 #: Waves after which a graph that never settles is an error in this module.
 MOST_WAVES = 30
 
@@ -190,12 +194,23 @@ def _execute(at: _Waves, wave: Sequence[AssetKey], why: Mapping[AssetKey, stalen
 
 
 def _give_memory_back() -> None:
-    """Return what a step has freed to the machine: a run is one process, and leftovers would add up."""
+    """Return what a step has freed to the machine: a run is one process, and leftovers would add up.
+
+    Walking all objects costs a good part of a second: not worth it while the process is small.
+    """
+    if _resident() < GIVE_BACK_ABOVE:
+        return
     gc.collect()
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own; other C libraries have none
     if trim is not None:
         trim(0)
+
+
+def _resident() -> float:
+    """Give the process's resident memory in bytes; where the system does not say, more than any bound."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else math.inf
 
 
 def _selected(graph: AssetGraph, job: dg.JobDefinition, select: str | None) -> list[AssetKey]:
