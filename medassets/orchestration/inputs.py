@@ -6,11 +6,13 @@ again in each asset costs less than a second and spares a second form of the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pyarrow as pa
 
+from medassets.cohorts.tables import TABLES
 from medassets.orchestration.source_files import SourceFile
 
 if TYPE_CHECKING:
@@ -40,6 +42,20 @@ def describe(*, settings: tuple[str, ...] = (), code: tuple[str, ...] = ()) -> d
 def tags(domain: str, resource: str = "small") -> dict[str, str]:
     """Give an asset's tags: its domain (``rare``, ``common``, ``both``) and what it needs of a machine."""
     return {"domain": domain, "resource": resource}
+
+
+def table_outs(tables: Mapping[str, str], domain: str) -> dict[str, dg.AssetOut]:
+    """Give the outputs of an asset that makes several declared tables: name to ``layer/name``."""
+    return {
+        name: dg.AssetOut(
+            key=key.split("/"),
+            description=TABLES[key].description,
+            code_version="1",
+            kinds={"deltalake", "pyarrow"},
+            tags=tags(domain),
+        )
+        for name, key in tables.items()
+    }
 
 
 def ontology_of(source: SourceFile) -> Ontology:

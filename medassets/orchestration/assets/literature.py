@@ -13,21 +13,12 @@ from medassets.cohorts import registry
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration.assets.registries import NOT_CONFIGURED
 from medassets.orchestration.checks import table_checks
-from medassets.orchestration.inputs import describe, ins, ontology_of, tags
+from medassets.orchestration.inputs import describe, ins, ontology_of, table_outs, tags
 from medassets.orchestration.source_files import SourceFile, record
 from medassets.settings import Settings
 
 _PUBLISHER = "https://pubmed.ncbi.nlm.nih.gov"
-_OUTS = {
-    name: dg.AssetOut(
-        key=key.split("/"),
-        description=TABLES[key].description,
-        code_version="1",
-        kinds={"deltalake", "pyarrow"},
-        tags=tags("rare"),
-    )
-    for name, key in registry.REPORT_TABLES.items()
-}
+_OUTS = table_outs(registry.REPORT_TABLES, "rare")
 
 
 @dg.asset(

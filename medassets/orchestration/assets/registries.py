@@ -12,19 +12,10 @@ import pyarrow as pa
 from medassets.cohorts import registry
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration.checks import table_checks
-from medassets.orchestration.inputs import ins, ontology_of, tags
+from medassets.orchestration.inputs import ins, ontology_of, table_outs
 from medassets.orchestration.source_files import SourceFile
 
-_OUTS = {
-    name: dg.AssetOut(
-        key=key.split("/"),
-        description=TABLES[key].description,
-        code_version="1",
-        kinds={"deltalake", "pyarrow"},
-        tags=tags("rare"),
-    )
-    for name, key in registry.ORPHANET_TABLES.items()
-}
+_OUTS = table_outs(registry.ORPHANET_TABLES, "rare")
 #: What the metadata say of a source that this installation does not have.
 NOT_CONFIGURED = "not configured: put the files {} into MEDASSETS_DATA_DIR"
 
