@@ -42,6 +42,7 @@ class RankerConfig:
         repeats: assignments of groups to folds; the networks of all are one ensemble.
         per_group: most cases of one publication group that become episodes, all when None; such cases are
             much alike.
+        most_episodes: most cases that become episodes, all when None.
         brief: share of the episodes that are shown once more with few findings, for the head that answers
             users.
         listwise: settings of each network.
@@ -55,12 +56,13 @@ class RankerConfig:
     listwise: ListwiseConfig = field(default_factory=ListwiseConfig)
     seed: int = 0
     per_group: int | None = None
+    most_episodes: int | None = None
     brief: float = 0.25
 
     @classmethod
     def quick(cls, seed: int = 0) -> RankerConfig:
         """Settings that finish in under three minutes on two cores."""
-        return cls("quick", n_folds=3, seed=seed, per_group=8)
+        return cls("quick", n_folds=3, seed=seed, per_group=8, most_episodes=4000)
 
     @classmethod
     def full(cls, seed: int = 0) -> RankerConfig:
@@ -128,7 +130,8 @@ class RareRanker:
             episodes = make_episodes(
                 knowledge, cases, protocol,
                 n_folds=self.config.n_folds, seed=seed,
-                per_group=self.config.per_group, brief=self.config.brief if protocol == "clean" else 0.0,
+                per_group=self.config.per_group, most=self.config.most_episodes,
+                brief=self.config.brief if protocol == "clean" else 0.0,
             )  # fmt: skip
             learned, logits = learn_networks(episodes, self.config.listwise, seed)
             networks += learned

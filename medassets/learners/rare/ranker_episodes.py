@@ -83,6 +83,7 @@ def make_episodes(
     n_folds: int,
     seed: int,
     per_group: int | None = None,
+    most: int | None = None,
     brief: float = 0.0,
 ) -> Episodes:
     """Hold out one fold of publication groups after the other.
@@ -94,13 +95,14 @@ def make_episodes(
         n_folds: number of folds.
         seed: of the assignment of groups to folds, and of the cases that stand for their group.
         per_group: most cases of one publication group that become episodes, all when None. All are held out.
+        most: most cases in all that become episodes, all when None.
         brief: share of the episodes that are shown once more with few findings (:func:`brief_cases`).
     """
     groups = publication_groups(cases.case_ids, cases.pmids)
     folds = group_folds(groups, n_folds, seed)
     size = Counter(groups)
     rng = np.random.default_rng(seed)
-    shown = _shown(groups, per_group or len(groups), rng)
+    shown = _shown(groups, per_group or len(groups), most or len(groups), rng)
     labels = knowledge.labels(cases)
     order = np.concatenate([np.flatnonzero((folds == fold) & shown) for fold in range(n_folds)])
     taken = Counter(groups[i] for i in order)
@@ -146,10 +148,12 @@ def _with_brief(order: np.ndarray, share: float, rng: np.random.Generator) -> tu
     return np.concatenate([order, again]), np.arange(len(order) + len(again)) >= len(order)
 
 
-def _shown(groups: Sequence[str], most: int, rng: np.random.Generator) -> np.ndarray:
-    """Return bool (n_cases,): at most so many cases of each group, drawn at random."""
+def _shown(groups: Sequence[str], per_group: int, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Return bool (n_cases,): at most so many cases of each group, and so many in all, drawn at random."""
     shown, seen = np.zeros(len(groups), bool), Counter[str]()
+    drawn = 0
     for i in rng.permutation(len(groups)):
-        shown[i] = seen[groups[i]] < most
+        shown[i] = seen[groups[i]] < per_group and drawn < most
         seen[groups[i]] += 1
+        drawn += int(shown[i])
     return shown

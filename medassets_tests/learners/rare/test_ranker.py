@@ -85,6 +85,15 @@ def test_few_cases_stand_for_a_large_publication_and_all_of_it_is_held_out():
         assert few.weight[groups[few.case] == group].sum() == pytest.approx(total)
 
 
+def test_the_number_of_episodes_is_bounded_and_a_bound_out_of_reach_changes_nothing():
+    everything = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, per_group=1)
+    few = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, per_group=1, most=5)
+    same = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0, per_group=1, most=len(CASES))
+    assert len(few.case) == 5 and set(few.case) <= set(everything.case)
+    np.testing.assert_array_equal(same.case, everything.case)
+    np.testing.assert_array_equal(same.features, everything.features)
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path, ranker):
     ranker.save(tmp_path / "a")
     RareRanker(SMALL).fit(KNOWLEDGE, CASES).save(tmp_path / "b")
