@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from medassets.evaluation.figures import Finding
@@ -85,7 +86,9 @@ def promote_rare(ranker: Any, data: RareData, tracking: MlflowTracking, seed: in
         except ValueError as error:  # learned on features that this version of the software does not compute
             unreadable = str(error)
     groups = publication_groups(data.test.case_ids, data.test.pmids)
-    decision = decide_rare(ranks, clean_ranks(ranker, data), groups=groups, seed=seed)
+    # Ranking takes a good part of a minute: not done where there is nothing to compare with.
+    challenged = clean_ranks(ranker, data) if ranks is not None else np.empty(0)
+    decision = decide_rare(ranks, challenged, groups=groups, seed=seed)
     if unreadable:
         decision.findings["champion"] = Finding(True, f"it cannot be asked and gives way: {unreadable}")
     return _decided(RARE_MODEL, decision, challenger, champion, tracking)
