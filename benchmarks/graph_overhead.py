@@ -63,7 +63,8 @@ def plain(settings: Settings, select: str | None, instance: dg.DagsterInstance) 
         given = {name: value for name, value in {"context": context, **resources}.items() if name in names}
         result = function(**given, **arguments)
         results = result if len(made.keys) > 1 else (result,)
-        for output, value in zip(made.keys_by_output_name.values(), results, strict=True):
+        for output, given_back in zip(made.keys_by_output_name.values(), results, strict=True):
+            value = given_back.value if isinstance(given_back, dg.Output) else given_back
             spec = TABLES.get(output.to_user_string())
             values[output] = conform(as_arrow(value), spec) if spec else value
 
