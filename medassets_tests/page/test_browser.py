@@ -11,7 +11,7 @@ import time
 
 import httpx
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from medassets.commands.server import free_port, stop_process
 
@@ -181,7 +181,7 @@ def test_a_card_of_the_record_system_leads_to_its_answer(page, page_address, api
     given = httpx.post(f"{api_address}/v1/diagnose", json={"age": 5, "observed": ["HP:0001250"]}).json()
     page.goto(f"{page_address}/?prediction={given['prediction_id']}", wait_until="domcontentloaded")
     page.get_by_text("First", exact=True).first.wait_for(timeout=WAIT)
-    assert page.get_by_label("Age", exact=True).input_value() == "5"
+    expect(page.get_by_label("Age", exact=True)).to_have_value("5", timeout=WAIT)
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(page):
