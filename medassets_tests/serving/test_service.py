@@ -122,5 +122,5 @@ def test_no_answer_is_wrong_or_unlogged_while_its_stores_are_killed(
                     assert checked(0)  # answers again, without a restart
     with psycopg.connect(postgres) as connection:
         logged = {row[0] for row in connection.execute("SELECT prediction_id FROM audit")}
-    assert set(given) <= logged and len(given) > 80
+    assert set(given) <= logged and len(given) >= 80  # all while Redis was away, some before PostgreSQL was
     assert open_store(settings).verify() == len(logged)
