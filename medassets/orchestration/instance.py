@@ -38,6 +38,8 @@ def instance_config(folder: Path, *, postgres: bool = False) -> dict[str, Any]:
     sqlite, database = {"sqlite": {"base_dir": str(folder)}}, {"postgres_url": {"env": DATABASE}}
     return {
         "telemetry": {"enabled": False},
+        # No invitation to the vendor's community over a hospital's screen.
+        "nux": {"enabled": False},
         "storage": {"postgres": database} if postgres else sqlite,
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
