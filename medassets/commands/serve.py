@@ -6,7 +6,6 @@ What belongs here: which bento is served where. What does not: the service itsel
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -90,13 +89,13 @@ def _dagster_home(config: Settings) -> Path:
 def dev() -> None:
     """Dagster UI, API and page together; Ctrl-C stops all. The page asks with a key made for development."""
     config = settings()
-    from medassets.commands.server import environment, port_is_free, serve_command, stop_process
+    from medassets.commands.server import environment, port_is_free, run_together, serve_command
     from medassets.commands.ui import PORT, ui_command
 
     for name, port in (("Dagster UI", config.ui_port), ("API", config.api_port), ("page", PORT)):
         if not port_is_free(config.api_host, port):
             stop(BAD_INPUT, f"the {name}'s port {port} is in use")
-    variables = {"DAGSTER_HOME": str(_dagster_home(config))} | dict(environment(config))
+    base = {"DAGSTER_HOME": str(_dagster_home(config))} | dict(environment(config))
     ui = [sys.executable, "-m", "dagster", "dev", "-m", "medassets.definitions"]
     commands = {"Dagster UI": [*ui, "-h", config.api_host, "-p", str(config.ui_port)]}
     own: dict[str, dict[str, str]] = {}
@@ -109,21 +108,14 @@ def dev() -> None:
         own["page"] = {"MEDASSETS_API_URL": f"http://{config.api_host}:{config.api_port}"}
         err.print(f"API on http://{config.api_host}:{config.api_port}/docs", highlight=False)
         err.print(f"page on http://{config.api_host}:{PORT}", highlight=False)
-        _say_who_may_ask(config)
         if config.auth in ("keys", "both"):
             own["page"]["MEDASSETS_API_KEY"] = key = development_key(config)
             err.print(f"API key for development: {key}", highlight=False, soft_wrap=True)
+        _say_who_may_ask(config)
     except BundleError as error:
         err.print(f"no API yet: {error}", highlight=False)
-    started = [
-        subprocess.Popen(command, env=variables | own.get(name, {}), start_new_session=True)
-        for name, command in commands.items()
-    ]
     try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # any one ending ends all
+        ended = run_together(commands, {name: base | own.get(name, {}) for name in commands})
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
-    finally:
-        for process in started:
-            stop_process(process)
-    stop(FAILURE, "one of them ended; see above")
+    stop(FAILURE, f"the {ended} ended; see above")

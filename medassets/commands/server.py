@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -95,6 +95,34 @@ def running(bento: Path, settings: Settings) -> Iterator[str]:
             yield address
         finally:
             stop_process(process)
+
+
+def run_together(commands: Mapping[str, Sequence[str]], variables: Mapping[str, Mapping[str, str]]) -> str:
+    """Run processes side by side until one ends or this one is told to; then none is left behind.
+
+    Args:
+        commands: command of each, by name.
+        variables: environment of each, by name.
+
+    Returns:
+        The name of the one that ended.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, SIGTERM, or the terminal was closed.
+    """
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(signum, signal.default_int_handler) for signum in ends]
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for name, command in commands.items():
+            started[name] = subprocess.Popen(command, env=dict(variables[name]), start_new_session=True)
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        return next(name for name, process in started.items() if process.poll() is not None)
+    finally:
+        for process in started.values():
+            stop_process(process)
+        for signum, handler in zip(ends, before, strict=True):
+            signal.signal(signum, handler)
 
 
 def stop_process(process: subprocess.Popen[bytes]) -> None:
