@@ -58,6 +58,9 @@ class StreamSettings(BaseModel):
     kafka_group: str | None = Field(
         None, description="consumer group that shares the partitions out; none: one process reads them all"
     )
+    kafka_partitions: PositiveInt | None = Field(
+        None, description="make the topic with so many partitions where the broker lacks it; default: refuse"
+    )
     kafka_options: dict[str, str] = Field(
         {}, description='further librdkafka options as JSON, such as {"security.protocol": "ssl"}'
     )
@@ -162,6 +165,14 @@ class RetentionSettings(BaseModel):
     version_days: PositiveInt = Field(30, description="days that a replaced version of a table stays")
     event_days: PositiveInt | None = Field(
         None, description="days that symptom and device events are kept; default: for ever"
+    )
+    inbox_days: PositiveInt | None = Field(
+        None,
+        description="days that an inbox keeps files that were read; their day cannot be read again after that; "
+        "default: for ever",
+    )
+    letter_days: PositiveInt | None = Field(
+        None, description="days that dead letters in the document store are kept; default: for ever"
     )
     bundle_days: PositiveInt = Field(180, description="days that a bundle that answered nothing is kept")
     bundles: PositiveInt = Field(5, description="newest bundles that are kept in any case")

@@ -11,13 +11,15 @@ Layout of an inbox::
     <inbox>/failed/<day>/file       nothing of it could be used; file.errors.json says why
 
 Every step is a rename inside one file system. A day is read again from all three folders, so that a run that
-dies at any place is simply repeated. The files hold identifiers: only the owner may enter these folders.
+dies at any place is simply repeated. The files hold identifiers: only the owner may enter these folders, and
+retention may remove them; a day whose files are gone is not read again, its tables would come out empty.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,12 @@ _UNFINISHED = (".part", ".tmp", ".partial", ".filepart", ERRORS)
 #: Seconds that a file must have been left alone before it is taken.
 SETTLED = 2.0
 _LABEL_DIGITS = 12
+#: Stands in a day's folder under ``done/`` once the day's files were removed.
+_REMOVED = ".removed"
+
+
+class DayRemovedError(RuntimeError):
+    """The files of a day were removed: reading it again would empty its tables."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,16 @@ class Inbox:
         return {day: found for day, found in files.items() if found}
 
     def deliveries(self, day: str) -> list[Delivery]:
-        """Give every file of a day, read or not; the same content twice counts once."""
+        """Give every file of a day, read or not; the same content twice counts once.
+
+        Raises:
+            DayRemovedError: retention removed the day's files.
+        """
+        if (self.root / DONE / day / _REMOVED).exists():
+            raise DayRemovedError(
+                f"{self.root}: the files of {day} were removed (MEDASSETS_RETENTION__INBOX_DAYS), so the day "
+                "cannot be read again; `medassets forget` takes a person out of its tables"
+            )
         found: dict[str, Delivery] = {}
         for state in (DONE, FAILED, ARRIVED):
             folder = self.root / state / day
@@ -118,6 +135,51 @@ class Inbox:
             if report := reports.get(delivery.label):
                 beside.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         self._finish_repeated(day, {delivery.label for delivery in used})
+
+    def offer(self, paths: Iterable[Path]) -> list[Path]:
+        """Copy files into the inbox that it has never held, by content; they are taken as if dropped.
+
+        Returns:
+            Where the copies lie.
+        """
+        wanted = [path for path in paths if self._takes(path)]
+        sizes = {path.stat().st_size for path in wanted}
+        there = (path for path in self.root.rglob("*") if self._takes(path) and path.stat().st_size in sizes)
+        held = {Delivery.of(path).label for path in there}
+        self.root.mkdir(parents=True, exist_ok=True)
+        offered = []
+        for delivery in map(Delivery.of, wanted):
+            if delivery.label not in held:
+                part = self.root / f"{delivery.label}.part"
+                shutil.copyfile(delivery.path, part)
+                offered.append(part.replace(self.root / delivery.label))
+                held.add(delivery.label)
+        return offered
+
+    def remove_before(self, day: date, *, really: bool) -> int:
+        """Remove the files of the days before one that were read; a day with unread files stays.
+
+        Args:
+            day: the first day that stays.
+            really: False only counts.
+
+        Returns:
+            Files that are, or would be, removed, with the reports beside them.
+        """
+        files: dict[str, list[Path]] = {}
+        for state in (DONE, FAILED):
+            for path in sorted(self.root.glob(f"{state}/*/*")):
+                if path.parent.name < day.isoformat() and path.name != _REMOVED:
+                    files.setdefault(path.parent.name, []).append(path)
+        for unread in self.waiting():
+            files.pop(unread, None)
+        for name, paths in files.items() if really else ():
+            mark = self.root / DONE / name / _REMOVED
+            mark.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark.touch()  # first: a run that begins now must not read half a day
+            for path in paths:
+                path.unlink()
+        return sum(map(len, files.values()))
 
     def _finish_repeated(self, day: str, labels: set[str]) -> None:
         """Files with the content of one that was read are done with it."""

@@ -1,4 +1,4 @@
-"""What of the lake and the bundles may go, and what the audit still needs.
+"""What of the lake, the bundles, the inboxes and the dead letters may go, and what the audit still needs.
 
 What belongs here: which versions are pinned, and removing the rest. What does not: when
 (``assets.operations``). Pinned are the Delta versions that a kept bundle names in its manifest. A bundle is
@@ -15,13 +15,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from medassets.cohorts import ehr, forms
 from medassets.cohorts.schema import Table, column
+from medassets.ingest.streams.letters import COLLECTION, letters_before
 from medassets.ingest.streams.pipeline import EVENTS
 from medassets.serving.bundle import HISTORY, LATEST, list_bundles
 from medassets.serving.databases import open_database
 from medassets.serving.manifest import Manifest
 from medassets.settings import Settings
 from medassets.stores.addresses import delta_options, join
+from medassets.stores.documents import open_documents
 
 RETENTION = Table(
     "operations/lake_retention",
@@ -49,12 +52,16 @@ class Kept:
         rows: one a table: files that go, versions that stay for the audit.
         bundles: versions of bundles that go.
         pinned: versions by table that stay for the audit.
+        files: inbox to the files of it that go.
+        letters: dead letters that go.
         removed: whether it was done.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
     pinned: dict[str, list[int]] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    letters: int = 0
     removed: bool = False
 
 
@@ -67,6 +74,7 @@ def apply_retention(settings: Settings, keys: list[str], *, now: datetime | None
         now: the present, for tests.
 
     Raises:
+        DocumentError: the store of dead letters cannot be reached.
         deltalake.exceptions.DeltaError: a pinned version's log is gone, or a table cannot be read; nothing of
             that table has been removed.
     """
@@ -79,7 +87,27 @@ def apply_retention(settings: Settings, keys: list[str], *, now: datetime | None
             done.rows.append(row)
     for version in going if wanted.remove else ():
         shutil.rmtree(settings.bundles_dir / version)
+    if wanted.inbox_days is not None:
+        first = (present - timedelta(days=wanted.inbox_days)).date()
+        inboxes = {"fhir": ehr.inbox_of(settings), "forms": forms.inbox_of(settings)}
+        done.files = {
+            name: inbox.remove_before(first, really=wanted.remove) for name, inbox in inboxes.items()
+        }
+    if wanted.letter_days is not None:
+        done.letters = _letters(settings, present - timedelta(days=wanted.letter_days))
     return done
+
+
+def _letters(settings: Settings, moment: datetime) -> int:
+    """Remove dead letters that were received before a moment; or only count them."""
+    store = open_documents(settings)
+    try:
+        old = letters_before(store, moment)
+        for key in old if settings.retention.remove else ():
+            store.remove(COLLECTION, key)
+    finally:
+        store.close()
+    return len(old)
 
 
 def _pinned(bundles: list[Manifest], going: list[str]) -> dict[str, list[int]]:

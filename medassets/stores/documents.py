@@ -38,6 +38,9 @@ class Documents(Protocol):
     def all(self, collection: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Keys and documents, by key."""
 
+    def remove(self, collection: str, key: str) -> None:
+        """Remove the document of a key, if there is one."""
+
     def collections(self) -> dict[str, int]:
         """Collections with how many documents each holds."""
 
@@ -92,6 +95,10 @@ class SqliteDocuments:
         rows = self._rows("SELECT key, content FROM documents WHERE collection = ? ORDER BY key", collection)
         return ((key, json.loads(content)) for key, content in rows)
 
+    def remove(self, collection: str, key: str) -> None:
+        """Remove a document."""
+        self._rows("DELETE FROM documents WHERE collection = ? AND key = ?", collection, key)
+
     def collections(self) -> dict[str, int]:
         """Collections with their counts."""
         return dict(self._rows("SELECT collection, count(*) FROM documents GROUP BY 1 ORDER BY 1"))
@@ -139,6 +146,10 @@ class PostgresDocuments:
         return iter(
             self._rows("SELECT key, content FROM documents WHERE collection = %s ORDER BY key", collection)
         )
+
+    def remove(self, collection: str, key: str) -> None:
+        """Remove a document."""
+        self._rows("DELETE FROM documents WHERE collection = %s AND key = %s", collection, key)
 
     def collections(self) -> dict[str, int]:
         """Collections with their counts."""
@@ -188,6 +199,11 @@ class MongoDocuments:
         with self._errors():
             for found in self._database[collection].find().sort("_id"):
                 yield found["_id"], found["content"]
+
+    def remove(self, collection: str, key: str) -> None:
+        """Remove a document."""
+        with self._errors():
+            self._database[collection].delete_one({"_id": key})
 
     def collections(self) -> dict[str, int]:
         """Collections with their counts."""

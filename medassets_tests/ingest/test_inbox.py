@@ -4,7 +4,9 @@ import os
 import time
 from datetime import date
 
-from medassets.ingest.inbox import Inbox
+import pytest
+
+from medassets.ingest.inbox import DayRemovedError, Inbox
 from medassets.ingest.quarantine import QuarantineRow
 
 DAY = "2026-02-03"
@@ -59,3 +61,37 @@ def test_files_are_finished_with_their_errors_and_read_again_from_there(tmp_path
     inbox.finish(DAY, again, set(), [])
     assert (tmp_path / "done" / DAY / "b.csv").exists()
     assert not list(tmp_path.rglob("*.errors.json"))
+
+
+def test_files_of_a_folder_are_offered_once_by_content(tmp_path):
+    inbox, folder = Inbox(tmp_path / "in", (".csv",)), tmp_path / "site"
+    folder.mkdir()
+    for name, content in (("a.csv", "one"), ("same.csv", "one"), ("b.csv", "two"), ("notes.txt", "three")):
+        (folder / name).write_text(content)
+    drop(inbox, "read.csv", "two", f"done/{DAY}")
+    offered = inbox.offer(sorted(folder.iterdir()))
+    assert [path.read_text() for path in offered] == ["one"]
+    assert offered[0].parent == inbox.root
+    inbox.stage(date(2026, 2, 4), time.time() + 60)
+    assert inbox.offer(sorted(folder.iterdir())) == []
+
+
+def test_a_day_whose_files_were_removed_is_not_read_again(tmp_path):
+    inbox = Inbox(tmp_path, (".csv",))
+    for folder in (
+        f"done/{DAY}",
+        f"failed/{DAY}",
+        "done/2026-02-05",
+        "done/2026-01-01",
+        "arrived/2026-01-01",
+    ):
+        drop(inbox, "a.csv", folder, folder)
+    drop(inbox, "a.csv.errors.json", "[]", f"failed/{DAY}")
+    assert inbox.remove_before(date(2026, 2, 5), really=False) == 3
+    assert len(inbox.deliveries(DAY)) == 2
+    assert inbox.remove_before(date(2026, 2, 5), really=True) == 3
+    assert inbox.remove_before(date(2026, 2, 5), really=True) == 0
+    with pytest.raises(DayRemovedError, match=DAY):
+        inbox.deliveries(DAY)
+    assert len(inbox.deliveries("2026-02-05")) == 1
+    assert len(inbox.deliveries("2026-01-01")) == 2  # not all of it was read yet

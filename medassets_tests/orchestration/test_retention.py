@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from medassets.ingest.streams.events import EventError
+from medassets.ingest.streams.letters import COLLECTION, DocumentLetters
 from medassets.orchestration.assets.operations import lake_retention
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.lake import LakeTable
@@ -16,6 +18,7 @@ from medassets.serving.manifest import DataEntry
 from medassets.serving.store import PredictionStore, Record, now
 from medassets.settings import Settings
 from medassets.settings_sections import RetentionSettings
+from medassets.stores.documents import open_documents
 from medassets_tests.ingest.streams.samples import LOG, event, message, pipeline, table
 
 KEY = "clinical/rare_cases"
@@ -110,6 +113,33 @@ def test_events_are_kept_for_ever_unless_the_settings_say_how_long(tmp_path):
     assert apply_retention(settings, ["clinical/symptom_events"], now=at).rows[0]["events_deleted"] == 1
     assert [row["event_id"] for row in table(settings.lake_dir)] == ["e1"]
     assert pipeline(settings.lake_dir).resume([LOG]) == {LOG: 2}
+
+
+@pytest.mark.parametrize("remove", [True, False])
+def test_read_files_and_dead_letters_stay_unless_the_settings_say_how_long(tmp_path, remove):
+    def letters():
+        store = open_documents(settings)
+        DocumentLetters(store).send(
+            [(message(n, b"x"), EventError("message", None, "no", "yes")) for n in (1, 2)]
+        )
+        held = store.collections()
+        store.close()
+        return held
+
+    settings = installation(tmp_path, remove=remove)
+    read = settings.forms_inbox / "done" / "2026-03-02" / "a.csv"
+    read.parent.mkdir(parents=True)
+    read.write_text("x")
+    assert letters() == {COLLECTION: 2}
+    kept = apply_retention(settings, [], now=LATER)
+    assert (kept.files, kept.letters) == ({}, 0)
+    settings = installation(tmp_path, remove=remove, inbox_days=10, letter_days=10)
+    gone = apply_retention(settings, [], now=LATER)
+    assert (gone.files, gone.letters) == ({"fhir": 0, "forms": 1}, 2)
+    store = open_documents(settings)
+    assert store.collections() == ({} if remove else {COLLECTION: 2})
+    store.close()
+    assert read.exists() is not remove
 
 
 def test_the_asset_shows_what_it_did(tmp_path, instance):

@@ -1,7 +1,7 @@
 """A server that speaks enough of MongoDB's wire protocol for the document store, over a dictionary.
 
-It answers what the store asks for (hello, ping, replace, find by id, all in order, count, collections) and
-refuses the rest. It shows that the client's calls are right, not that a MongoDB server does as it should.
+It answers what the store asks for (hello, ping, replace, delete, find by id, all in order, count, collections)
+and refuses the rest. It shows that the client's calls are right, not that a MongoDB server does as it should.
 Protocol: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
 """
 
@@ -78,6 +78,9 @@ class _Server(socketserver.ThreadingTCPServer):
             for change in command["updates"]:
                 self.held.setdefault(command["update"], {})[change["q"]["_id"]] = change["u"]
             return {"n": 1, "nModified": 1, "ok": 1.0}
+        if name == "delete":
+            gone = [self.held.get(command["delete"], {}).pop(d["q"]["_id"], None) for d in command["deletes"]]
+            return {"n": sum(document is not None for document in gone), "ok": 1.0}
         if name == "find":
             rows = self.held.get(command["find"], {})
             wanted = command.get("filter", {}).get("_id")

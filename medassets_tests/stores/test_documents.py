@@ -25,6 +25,9 @@ def check(store):
         ("b", {"x": 1, "deep": {"list": [1, 2.5, None, "ü"]}}),
     ]
     assert store.collections() == {"letters": 2, "records": 1}
+    for key in ("b", "b", "none"):
+        store.remove("letters", key)
+    assert store.collections() == {"letters": 1, "records": 1}
     store.close()
 
 

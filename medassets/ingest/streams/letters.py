@@ -8,6 +8,7 @@ payload.
 from __future__ import annotations
 
 import base64
+from datetime import datetime
 from typing import Protocol
 
 from medassets.ingest.streams.pipeline import Rejected
@@ -50,3 +51,9 @@ class DocumentLetters:
                 "allowed": error.allowed,
             }
             self._store.put(COLLECTION, key, document)
+
+
+def letters_before(store: Documents, moment: datetime) -> list[str]:
+    """Keys of the dead letters that were received before a moment, sorted."""
+    before = moment.timestamp() * 1e6
+    return [key for key, letter in store.all(COLLECTION) if letter["received_us"] < before]

@@ -27,7 +27,7 @@ register([RETENTION])
     automation_condition=dg.AutomationCondition.on_cron(CRON),
 )
 def lake_retention(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> pa.Table:
-    """Remove files and bundles that are past their time; what a kept bundle or an audited answer needs stays.
+    """Remove versions, bundles, read files and dead letters past their time; not what the audit leads to.
 
     The listing is made also where the settings say that nothing is to go.
     """
@@ -38,6 +38,8 @@ def lake_retention(context: dg.AssetExecutionContext, settings: dg.ResourceParam
             "files": sum(row["files"] for row in done.rows),
             "tables": dg.MetadataValue.md(markdown_table(done.rows)),
             "bundles": dg.MetadataValue.json(done.bundles),
+            "inbox_files": dg.MetadataValue.json(done.files),
+            "dead_letters": done.letters,
             "kept_for_audit": dg.MetadataValue.json(done.pinned),
         }
     )
