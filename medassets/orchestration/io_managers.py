@@ -214,17 +214,19 @@ class SourceIOManager(dg.ConfigurableIOManager):
         context.add_output_metadata({**shown, "files": dg.MetadataValue.md(files)})
 
     def load_input(self, context: dg.InputContext) -> SourceFile:
-        """Read the record and verify that the file is still the one that was recorded.
+        """Read the record of an input, as ``recorded`` does."""
+        return self.recorded(key_of(context))
+
+    def recorded(self, key: str) -> SourceFile:
+        """Read the record of a source and verify that the file is still the one that was recorded.
 
         Raises:
             FileNotFoundError: the source was never recorded, or its file is gone.
             ValueError: the file has changed since.
         """
-        record = self.record(key_of(context))
+        record = self.record(key)
         if not record.exists():
-            raise FileNotFoundError(
-                f"{key_of(context)} has not been recorded yet: materialize the sources first"
-            )
+            raise FileNotFoundError(f"{key} has not been recorded yet: materialize the sources first")
         source = _read(record)
         source.verify()
         return source

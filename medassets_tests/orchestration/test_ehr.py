@@ -196,6 +196,32 @@ def test_a_day_is_pulled_from_the_server(tmp_path, monkeypatch):
     assert not site.settings.fhir_inbox.joinpath("arrived", DAY, "server-Patient.000.ndjson").exists()
 
 
+def test_the_files_of_a_site_s_folder_go_through_the_same_door_once(tmp_path, monkeypatch):
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    folder = tmp_path / "releases" / "fhir"
+    folder.mkdir(parents=True)
+    (folder / "export.json").write_bytes(bundle(patient(), consent(), condition()))
+    site = Site(tmp_path / "home", origin="folder", data_dir=folder.parent)
+    (sensor,) = (s for s in site.defs.sensors if s.name == "fhir_folder_files")
+
+    def said(cursor=None, settings=site.settings):
+        given = {"settings": settings, "source_io_manager": resources_for(settings)["source_io_manager"]}
+        context = dg.build_sensor_context(instance=site.instance, resources=given, cursor=cursor)
+        return sensor(context).skip_message, context.cursor
+
+    message, cursor = said()
+    assert message.startswith("1 of 1 files were new")
+    assert said(cursor)[0] == "the folder holds what was offered"
+    assert said()[0].startswith("0 of 1 files were new")
+    assert "MEDASSETS_KEY_FILE" in said(settings=Settings(home=site.settings.home, _env_file=None))[0]
+    (dropped,) = site.settings.fhir_inbox.glob("*.json")
+    os.utime(dropped, (time.time() - 60,) * 2)
+    (asked,) = site.look()
+    assert site.run(asked.partition_key).success
+    assert len(site.rows("clinical/ehr_conditions")) == 1
+    assert said()[0].startswith("0 of 1 files were new")
+
+
 @pytest.mark.parametrize("url, asks", [(None, False), ("http://127.0.0.1:1/fhir", True)])
 def test_the_nightly_pull_asks_for_yesterday(tmp_path, url, asks):
     settings = Settings(home=tmp_path, fhir_url=url, _env_file=None)

@@ -13,9 +13,18 @@ import pyarrow as pa
 from medassets.cohorts import ehr
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration.checks import table_checks
-from medassets.orchestration.days import BY_DAY, DAYS, DELTA, inbox_sensor, keys, out_by_day
+from medassets.orchestration.days import (
+    BY_DAY,
+    DAYS,
+    DELTA,
+    INTERVAL,
+    STATUS,
+    inbox_sensor,
+    keys,
+    out_by_day,
+)
 from medassets.orchestration.inputs import describe, ins, ontology_of, tags
-from medassets.orchestration.io_managers import DeltaIOManager
+from medassets.orchestration.io_managers import DeltaIOManager, SourceIOManager
 from medassets.orchestration.monitoring import table_or_empty
 from medassets.orchestration.source_files import SourceFile
 from medassets.settings import Settings
@@ -181,10 +190,35 @@ def consent_withdrawals(
         yield dg.SkipReason("every patient of the records may be used")
 
 
+@dg.sensor(
+    minimum_interval_seconds=INTERVAL,
+    default_status=STATUS,
+    description="Offers the FHIR files of MEDASSETS_DATA_DIR, as recorded, to the inbox: each content once.",
+)
+def fhir_folder_files(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    source_io_manager: dg.ResourceParam[SourceIOManager],
+) -> dg.SkipReason:
+    """Bring a site's folder to the one door of records; the inbox's sensor asks for the run."""
+    if settings.key_file is None:
+        return dg.SkipReason("no record enters without a key: set MEDASSETS_KEY_FILE")
+    try:
+        source = source_io_manager.recorded("sources/fhir_bundles")
+    except (FileNotFoundError, ValueError) as error:
+        return dg.SkipReason(str(error))
+    if context.cursor == source.version:
+        return dg.SkipReason("the folder holds what was offered")
+    offered = ehr.inbox_of(settings).offer(source.paths())
+    context.update_cursor(source.version)
+    return dg.SkipReason(f"{len(offered)} of {len(source.files)} files were new to the inbox")
+
+
 JOBS = [INBOX_JOB, SERVER_JOB]
 SCHEDULES = [fhir_server_nightly]
 SENSORS = [
     consent_withdrawals,
+    fhir_folder_files,
     inbox_sensor(
         "fhir_inbox_files",
         INBOX_JOB,
