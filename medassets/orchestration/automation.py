@@ -58,13 +58,17 @@ DEFAULT_FRESHNESS = dg.FreshnessPolicy.time_window(
 )
 
 
-def on_change() -> dg.AutomationCondition:
+def on_change(*, may_miss: dg.AssetSelection | None = None) -> dg.AutomationCondition:
     """Make an asset when it is missing, when an input's content changed, or when its own code did.
 
     Like Dagster's ``eager``, except that an input counts as updated only where its data version differs.
+
+    Args:
+        may_miss: inputs by day that are not waited for: on most days nothing arrives.
     """
     # The conditions' generic types differ by entity in ways that type checkers cannot join.
     condition: Any = dg.AutomationCondition
+    missing = condition.any_deps_missing()
     changed = condition.data_version_changed() & ~condition.executed_with_root_target()
     made: dg.AutomationCondition = (
         condition.in_latest_time_window()
@@ -73,7 +77,7 @@ def on_change() -> dg.AutomationCondition:
             | condition.code_version_changed()
             | condition.any_deps_match(changed | condition.will_be_requested()).with_label("any_deps_changed")
         ).since_last_handled()
-        & ~condition.any_deps_missing()
+        & ~(missing if may_miss is None else missing.ignore(may_miss))
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     ).with_label("on_change")

@@ -10,12 +10,16 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from medassets.cohorts import ehr, forms
 from medassets.cohorts.tables import TABLES, Table, column, register
 
 #: Reader to the table with what it set aside.
 QUARANTINES = {
-    name: f"clinical/{name}_quarantine" for name in ("phenopacket", "common_patient", "annotation", "mapping")
+    name: f"clinical/{name}_quarantine"
+    for name in ("phenopacket", "common_patient", "annotation", "mapping", "orphanet", "report")
 }
+#: The same of readers whose tables are by day.
+QUARANTINES_BY_DAY = (ehr.DAY_TABLES["quarantine"], forms.FORM_TABLES["rejected"])
 #: One measured number with its interval, as every report of the graph keeps it.
 FIGURE = (
     column("group", pa.string(), "whom it was measured on"),

@@ -9,15 +9,18 @@ import pyarrow as pa
 
 from medassets.cohorts.rules import RARE_RULES
 from medassets.cohorts.rules_common import COMMON_RULES
-from medassets.cohorts.tables import TABLES
+from medassets.cohorts.tables import TABLES, conform
 from medassets.knowledge.common_conditions import CommonKnowledge
+from medassets.orchestration.automation import on_change
 from medassets.orchestration.checks import Rules, table_checks
+from medassets.orchestration.days import DELTA, keys
 from medassets.orchestration.expectations import Classes
 from medassets.orchestration.inputs import common_knowledge_of, crosswalk_of, ins, ontology_of, tags
+from medassets.orchestration.io_managers import DeltaIOManager
+from medassets.orchestration.monitoring import table_or_empty
 from medassets.orchestration.source_files import SourceFile
-from medassets.orchestration.tables import QUARANTINES, declare
+from medassets.orchestration.tables import QUARANTINES, QUARANTINES_BY_DAY, declare
 
-DELTA = {"deltalake", "pyarrow"}
 #: Patients that a condition should have to be learned from.
 LEAST_PATIENTS = 5
 declare()
@@ -137,20 +140,17 @@ def disease_catalogue_tables(
 @dg.asset(
     key=["clinical", "quarantine"],
     ins=ins(*QUARANTINES.values()),
-    code_version="1",
+    deps=[dg.AssetKey(key.split("/")) for key in QUARANTINES_BY_DAY],
+    code_version="2",
     kinds=DELTA,
     tags=tags("both"),
+    automation_condition=on_change(may_miss=keys(*QUARANTINES_BY_DAY)),
 )
-def quarantine(
-    phenopacket_quarantine: pa.Table,
-    common_patient_quarantine: pa.Table,
-    annotation_quarantine: pa.Table,
-    mapping_quarantine: pa.Table,
-) -> pa.Table:
-    """Gather every rejected value of every source, with its file, row, field and reason."""
-    return pa.concat_tables(
-        [phenopacket_quarantine, common_patient_quarantine, annotation_quarantine, mapping_quarantine]
-    )
+def quarantine(io_manager: dg.ResourceParam[DeltaIOManager], **set_aside: pa.Table) -> pa.Table:
+    """Gather every rejected value of every source, of all days, with its file, row, field and reason."""
+    gathered = TABLES["clinical/quarantine"]
+    by_day = (table_or_empty(io_manager, key).select(gathered.schema.names) for key in QUARANTINES_BY_DAY)
+    return pa.concat_tables([conform(table, gathered) for table in (*set_aside.values(), *by_day)])
 
 
 @dg.asset(
