@@ -20,7 +20,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 CHECKS = HERE / "checks"
-OVERLAYS = ("local", "eks", "gke", "aks")
+OVERLAYS = ("local", "eks", "eks-istio", "gke", "aks")
 #: Resources of operators, for which Kubernetes itself has no schema.
 FOREIGN = ("external-secrets.io", "istio.io")
 

@@ -91,7 +91,7 @@ def build_definitions(
     checks: list[dg.AssetChecksDefinition] = _declared(loaded, "CHECKS")
     specs = [spec for asset in assets for spec in asset.specs]
     keys = [s.key for s in specs if s.partitions_def is None and s.key.path[0] not in automation.LIVE]
-    executor = automation.executor_of(settings, pods_of(assets, settings.gpu_pool))
+    executor = automation.executor_of(settings, pods_of([*assets, *checks], settings.gpu_pool))
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -3,21 +3,26 @@
 What belongs here: classes of work and their pods. What does not: how many run at a time, which the cluster
 decides. At home all of this is without effect: steps share the one machine.
 
-Field names are those of Kubernetes' own API objects, as ``dagster-k8s`` takes them.
+The class is the asset's tag ``compute``: the layer's, unless the asset names its own. Dagster's executor of
+Kubernetes jobs reads no tags of assets, only those of ops, so it is given the pod of each op by name; the
+launcher reads ``dagster-k8s/config`` among the tags of a run. Field names are those of Kubernetes' own API
+objects, as ``dagster-k8s`` takes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import dagster as dg
 
 Compute = Literal["small", "medium", "large", "gpu"]
 
-#: Tag of every asset, by which an operator finds and filters them.
+#: Tag of every asset with its class, by which an operator finds and filters them.
 COMPUTE_TAG = "compute"
-#: Class of a layer's assets: reading files is small, training is large.
+#: Tag of a run with the pod of its process (``dagster_k8s.job.USER_DEFINED_K8S_CONFIG_KEY``).
+POD_TAG = "dagster-k8s/config"
+#: Class of a layer's assets: reading files is small, training is large; of any other layer medium.
 LAYER_COMPUTE: Mapping[str, Compute] = {
     "sources": "small",
     "clinical": "medium",
@@ -26,7 +31,10 @@ LAYER_COMPUTE: Mapping[str, Compute] = {
     "models": "large",
     "evaluation": "medium",
     "serving": "small",
+    "retraining": "large",
 }
+#: Class of checks, which hold the table that they judge.
+CHECKS_COMPUTE: Compute = "medium"
 #: Networks: they learn on processors too, and faster where the cluster has a GPU pool.
 GPU_ASSETS = frozenset(
     {
@@ -78,12 +86,33 @@ def pod_of(compute: Compute, gpu_pool: bool) -> dict[str, Any]:
     }
 
 
+def run_tags(compute: Compute) -> dict[str, Any]:
+    """Tags of a job whose steps share their run's process: the run's pod is of this class."""
+    return {POD_TAG: pod_of(compute, gpu_pool=False)}
+
+
 def pods_of(assets: Iterable[dg.AssetsDefinition], gpu_pool: bool) -> dict[str, Any]:
-    """Pod of each step, by the name of its op; what one op makes together gets the largest class of them."""
-    order: list[Compute] = ["small", "medium", "large", "gpu"]
+    """Pod of each step, by the name of its op; what one op makes together gets the largest class of them.
+
+    Args:
+        assets: assets with their tags, and asset checks.
+        gpu_pool: whether the cluster has GPU nodes.
+
+    Raises:
+        ValueError: a tag names no class.
+    """
+    order = list(SIZES)
     found: dict[str, Any] = {}
     for asset in assets:
         if asset.is_executable:
-            classes = [compute_of(key.to_user_string(), key.path[0]) for key in asset.keys]
+            classes = [_class_of(spec) for spec in asset.specs] or [CHECKS_COMPUTE]
             found[asset.op.name] = pod_of(max(classes, key=order.index), gpu_pool)
     return found
+
+
+def _class_of(spec: dg.AssetSpec) -> Compute:
+    tag = spec.tags[COMPUTE_TAG]
+    if tag not in SIZES:
+        name = spec.key.to_user_string()
+        raise ValueError(f"{name}: {COMPUTE_TAG}={tag}: choose one of {', '.join(SIZES)}")
+    return cast(Compute, tag)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from medassets.orchestration.compute import run_tags
 from medassets.orchestration.days import DAYS, INTERVAL, STATUS, keys
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.monitoring import FEEDBACK, LOG, service_store, table_or_empty
@@ -45,11 +46,12 @@ _CONFIRMED = (CASES[0], PATIENTS)
 
 
 def _job(name: str, description: str, *names: str, retrains: bool = False) -> dg.UnresolvedAssetJobDefinition:
+    tags = {RETRAINING_TAG: "yes", **run_tags("large")} if retrains else run_tags("medium")
     return dg.define_asset_job(
         name,
         selection=keys(*names),
         description=description,
-        tags={RETRAINING_TAG: "yes"} if retrains else {},
+        tags=tags,
         executor_def=dg.in_process_executor,
     )
 

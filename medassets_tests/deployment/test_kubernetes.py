@@ -11,10 +11,13 @@ import kubernetes_validate
 import pytest
 import yaml
 from dagster._core.code_pointer import ModuleCodePointer
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import create_execution_plan
+from dagster._core.executor.init import InitExecutorContext
+from dagster._core.executor.step_delegating import StepHandlerContext
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
-from dagster_k8s.container_context import K8sContainerContext
-from dagster_k8s.job import UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
+from dagster._grpc.types import ExecuteStepArgs
 
 from medassets.deploying.stack import PROCESSES
 from medassets.orchestration.build import build_definitions
@@ -23,7 +26,7 @@ from medassets.serving.measures import Measures
 from medassets.settings import Settings
 
 KUBERNETES = Path(__file__).resolve().parents[2] / "deployment" / "kubernetes"
-OVERLAYS = ("local", "eks", "gke", "aks")
+OVERLAYS = ("local", "eks", "eks-istio", "gke", "aks")
 IMAGE = "registry.example/medassets-training:1"
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -57,7 +60,7 @@ def pods(overlay: str) -> dict[str, dict]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_object_is_what_kubernetes_knows(overlay):
     for thing in rendered(overlay):
-        if "external-secrets" not in thing["apiVersion"]:
+        if not thing["apiVersion"].startswith(("external-secrets.io", "networking.istio", "security.istio")):
             kubernetes_validate.validate(thing, "1.34", strict=True)
 
 
@@ -109,6 +112,30 @@ def test_the_api_scales_on_its_own_figures_and_survives_a_node():
 
 
 @needs_kubectl
+def test_each_weight_of_the_mesh_has_pods_behind_it():
+    """A subset of the service's pods, made by one Deployment each, with the image of the champion."""
+    (service, rule, routes) = (
+        named("eks-istio", kind, "api")["spec"] for kind in ("Service", "DestinationRule", "VirtualService")
+    )
+    deployments = [o for o in rendered("eks-istio") if o["kind"] == "Deployment"]
+    made_by = {}
+    for subset in rule["subsets"]:
+        wanted = (service["selector"] | subset["labels"]).items()
+        made_by[subset["name"]] = [
+            o for o in deployments if wanted <= o["spec"]["template"]["metadata"]["labels"].items()
+        ]
+    weights = {route["destination"]["subset"]: route["weight"] for route in routes["http"][-1]["route"]}
+    assert weights.keys() == made_by.keys() and sum(weights.values()) == 100
+    (champion,), (challenger,) = made_by["champion"], made_by["challenger"]
+    selectors = [o["spec"]["selector"]["matchLabels"] for o in (champion, challenger)]
+    assert selectors[0] != selectors[1], "neither Deployment counts the other's pods"
+    first, second = (o["spec"]["template"]["spec"]["containers"][0] for o in (champion, challenger))
+    assert first["image"] == second["image"] and ".dkr.ecr." in first["image"]
+    (source,) = [s["configMapRef"]["name"] for s in second["envFrom"] if s not in first["envFrom"]]
+    assert named("eks-istio", "ConfigMap", source)["data"]["MEDASSETS_CHALLENGER__SHARE"] == "1"
+
+
+@needs_kubectl
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_secrets_come_from_outside_and_are_all_declared(overlay):
     assert not [o for o in rendered(overlay) if o["kind"] == "Secret"]
@@ -144,24 +171,24 @@ def launcher(tmp_path, monkeypatch):
         yield made
 
 
-def a_run(launcher) -> dg.DagsterRun:
+def a_run(launcher, tags=None) -> dg.DagsterRun:
     code = RepositoryPythonOrigin(
         "python", ModuleCodePointer("medassets.definitions", "defs"), IMAGE, DEFAULT_DAGSTER_ENTRY_POINT
     )
     run = dg.DagsterRun(
         "whole_graph", "0f2a3c4d-0000-4000-8000-000000000000",
-        job_code_origin=JobPythonOrigin("whole_graph", code),
+        job_code_origin=JobPythonOrigin("whole_graph", code), tags=tags,
     )  # fmt: skip
     return launcher._instance.add_run(run)
 
 
-def launched(launcher) -> dict:
-    launcher._launch_k8s_job_with_args("dagster-run", ["dagster", "api", "execute_run"], a_run(launcher))
+def launched(launcher, run: dg.DagsterRun) -> dict:
+    launcher._launch_k8s_job_with_args("dagster-run", ["dagster", "api", "execute_run"], run)
     return launcher._api_client.create_namespaced_job_with_retries.call_args.kwargs
 
 
 def test_a_run_is_a_small_locked_job_with_the_lake(launcher):
-    given = launched(launcher)
+    given = launched(launcher, a_run(launcher))
     pod = given["body"].spec.template
     container = pod.spec.containers[0]
     assert given["namespace"] == "medassets" and container.image == IMAGE
@@ -176,22 +203,73 @@ def test_a_run_is_a_small_locked_job_with_the_lake(launcher):
     assert [s.config_map_ref.name for s in container.env_from if s.config_map_ref] == ["medassets-settings"]
 
 
-@pytest.mark.parametrize("compute", SIZES)
-def test_a_step_has_the_pod_of_its_class(launcher, compute):
-    context = K8sContainerContext.create_for_run(a_run(launcher), launcher, include_run_tags=False)
-    own = K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(pod_of(compute, True)))
-    context = context.merge(own)
-    job = construct_dagster_k8s_job(
-        context.get_k8s_job_config(IMAGE, launcher), ["dagster"], "dagster-step",
-        user_defined_k8s_config=context.run_k8s_config,
-    )  # fmt: skip
-    pod, container = job.spec.template.spec, job.spec.template.spec.containers[0]
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory) -> dg.Definitions:
+    home = tmp_path_factory.mktemp("home")
+    return build_definitions(Settings(home=home, executor="k8s", gpu_pool=True))
+
+
+def step_job(launcher, definitions, op: str):
+    """The job that the installation's executor, under the launcher of ``dagster.yaml``, makes of a step."""
+    job, run = definitions.resolve_job_def("whole_graph"), a_run(launcher)
+    instance = launcher._instance
+    instance._run_launcher = launcher
+    (step,) = [step for step in create_execution_plan(job).steps if step.op_name == op]
+    config = job.executor_def.apply_config_mapping({"config": {}}).value["config"]
+    with mock.patch("kubernetes.config.load_incluster_config"):
+        made = job.executor_def.executor_creation_fn(
+            InitExecutorContext(InMemoryJob(job), job.executor_def, config, instance)
+        )
+    handler = made._step_handler
+    handler._api_client = mock.Mock()
+    asked = ExecuteStepArgs(run.job_code_origin, run.run_id, [step.key], instance_ref=None)
+    plan = mock.Mock(for_step=lambda step: mock.Mock(step=step))
+    with mock.patch("dagster_k8s.executor.DagsterEvent.step_worker_starting"):
+        list(handler.launch_step(StepHandlerContext(instance, plan, [step], asked, run)))
+    return handler._api_client.create_namespaced_job_with_retries.call_args.kwargs["body"]
+
+
+@pytest.mark.parametrize(
+    ("key", "compute"),
+    [
+        ("sources/phenopackets", "small"),
+        ("features/rare_split", "medium"),
+        ("models/rare_ranker", "large"),
+        ("models/rare_siamese", "gpu"),
+    ],
+)
+def test_a_step_has_the_pod_of_the_class_in_its_assets_tag(launcher, definitions, key, compute):
+    asset = definitions.resolve_asset_graph().get(dg.AssetKey(key.split("/")))
+    assert asset.tags["compute"] == compute
+    pod = step_job(launcher, definitions, asset.assets_def.op.name).spec.template.spec
+    container = pod.containers[0]
     cpu, _, memory, most_memory = SIZES[compute]
     assert container.resources.requests == {"cpu": cpu, "memory": memory}
     assert container.resources.limits["memory"] == most_memory
     assert container.image == IMAGE and {m.name for m in container.volume_mounts} >= {"lake", "bundles"}
     assert ("nvidia.com/gpu" in container.resources.limits) == (compute == "gpu")
     assert bool(pod.node_selector and pod.node_selector.get(GPU_POOL)) == (compute == "gpu")
+
+
+def test_a_check_has_the_pod_of_one_that_holds_a_table(launcher, definitions):
+    pod = step_job(launcher, definitions, "clinical_rare_cases_checks").spec.template.spec
+    assert pod.containers[0].resources.requests["memory"] == SIZES["medium"][2]
+
+
+def test_an_assets_own_tag_decides_and_a_wrong_one_is_named():
+    @dg.asset(key=["sources", "huge"], tags={"compute": "large"})
+    def huge(): ...
+
+    assert pods_of([huge], gpu_pool=False) == {"sources__huge": pod_of("large", gpu_pool=False)}
+    wrong = huge.map_asset_specs(lambda spec: spec.replace_attributes(tags={"compute": "enormous"}))
+    with pytest.raises(ValueError, match="sources/huge: compute=enormous: choose one of small, medium"):
+        pods_of([wrong], gpu_pool=False)
+
+
+def test_a_retraining_which_is_one_process_has_a_large_pod(launcher, definitions):
+    run = a_run(launcher, tags=definitions.resolve_job_def("retrain_common").run_tags)
+    container = launched(launcher, run)["body"].spec.template.spec.containers[0]
+    assert container.resources.requests == {"cpu": SIZES["large"][0], "memory": SIZES["large"][2]}
 
 
 def test_training_is_large_ingestion_small_networks_on_the_gpu_pool():
@@ -201,16 +279,16 @@ def test_training_is_large_ingestion_small_networks_on_the_gpu_pool():
     assert pod_of("gpu", gpu_pool=False) == pod_of("large", gpu_pool=False)
 
 
-def test_every_step_of_the_graph_has_a_pod_and_every_asset_a_class(tmp_path):
-    definitions = build_definitions(Settings(home=tmp_path, executor="k8s"))
-    graph = definitions.resolve_asset_graph()
-    assets = [node.assets_def for node in graph.asset_nodes if node.is_executable]
-    expected = pods_of(assets, gpu_pool=False)
+def test_every_step_of_every_job_has_a_pod_and_every_asset_a_class(definitions):
     given = definitions.executor.apply_config_mapping({"config": {}})
-    assert given.success and given.value["config"]["per_step_k8s_config"].keys() == expected.keys()
-    assert {spec.tags["compute"] for spec in definitions.resolve_all_asset_specs()} == {
-        "small", "medium", "large", "gpu",
-    }  # fmt: skip
+    pods = given.value["config"]["per_step_k8s_config"]
+    steps = {
+        step.op_name
+        for job in definitions.resolve_all_job_defs()
+        for step in create_execution_plan(job).steps
+    }
+    assert steps and steps <= pods.keys()
+    assert {spec.tags["compute"] for spec in definitions.resolve_all_asset_specs()} == set(SIZES)
 
 
 def test_the_settings_of_the_cluster_are_settings():
