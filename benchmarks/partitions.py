@@ -1,10 +1,12 @@
-"""A thousand daily partitions of a site: backfilled with bounded memory, compacted, skipped by statistics.
+"""A thousand partitions by day and site, made by a backfill: memory, compaction, and files that are skipped.
 
-Usage: python benchmarks/partitions.py [--days 1000] [--rows 200]
+Usage: python benchmarks/partitions.py [--days 250] [--sites 4] [--events 200]
 
-Each day is one commit to its own partition, as a backfill of a daily asset makes it. Printed: seconds and
-memory of each hundred days (memory that stays flat is bounded), files before and after compaction, and how
-many files a reader opens for one day.
+Simulated events go to ``clinical/symptom_events``, partitioned as ``medassets stream`` does. Then the graph's
+own job makes ``clinical/symptom_days`` with its checks for each day and site: one Dagster run and one commit
+each, as a backfill in the UI does it, on an instance of SQLite. Printed: seconds and peak memory of each
+hundred runs (memory that stays flat is bounded), files before and after compaction, and how many files a
+reader opens, by partition and by statistics.
 """
 
 from __future__ import annotations
@@ -14,66 +16,139 @@ import datetime as dt
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+#: Commits in which a day of events arrives.
+BATCHES = 4
 
 
-def day_rows(day: str, rows: int, seed: int) -> pa.Table:
-    """Simulated patients of a day."""
-    from medassets.cohorts.simulate_common import simulate
-    from medassets.knowledge.common_conditions import CommonKnowledge
+def day_of_events(day: dt.date, sites: Sequence[str], number: int, seed: int) -> pa.Table:
+    """Simulated pulse rates of a day, as many of each site, in the schema of the stream's table."""
+    from medassets.ingest.streams.events import EVENT_SCHEMA
 
-    patients = simulate(CommonKnowledge.bundled(), total=rows, seed=seed, draw_values=True)
-    kept = patients.select(["patient_id", "condition", "age", "sex", "evidence", "origin"])
-    return kept.append_column("day", pa.array([day] * rows, pa.string()))
+    generator = np.random.default_rng(seed)
+    total = number * len(sites)
+    start = dt.datetime.combine(day, dt.time(), dt.UTC)
+    at = [start + dt.timedelta(seconds=float(s)) for s in np.sort(generator.uniform(0, 86_399, total))]
+    columns = {
+        "event_id": [f"{day}-{n}" for n in range(total)],
+        "patient": [f"ps_{n:032x}" for n in generator.integers(0, 500, total)],
+        "code": ["LOINC:8867-4"] * total,
+        "state": ["present"] * total,
+        "value": generator.normal(75, 12, total).round(),
+        "unit": ["/min"] * total,
+        "event_time": at,
+        "received_at": at,
+        "late": [False] * total,
+        "device": ["watch"] * total,
+        "site": [sites[n % len(sites)] for n in range(total)],
+        "origin": ["simulated"] * total,
+        "log": ["kafka/events/0"] * total,
+        "log_offset": range(total),
+        "event_day": [day] * total,
+    }
+    return pa.table(columns, schema=EVENT_SCHEMA)
+
+
+def backfill(lake: Path, home: Path, days: Sequence[str], sites: Sequence[str]) -> None:
+    """Make every day of every site, and print what each hundred runs took."""
+    import dagster as dg
+
+    from medassets.orchestration.build import build_definitions
+    from medassets.orchestration.io_managers import DeltaIOManager
+    from medassets.settings import Settings
+
+    definitions = build_definitions(
+        Settings(home=home, _env_file=None),
+        modules=["streams"],
+        resources={"io_manager": DeltaIOManager(lake_dir=str(lake))},
+    )
+    job = definitions.resolve_job_def("symptom_days_of_stream")
+    print("| partitions | seconds | processor seconds | peak MB |\n| --- | --- | --- | --- |")
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        instance.add_dynamic_partitions("sites", list(sites))
+        clocks: tuple[Callable[[], float], ...] = (time.perf_counter, time.process_time)
+        began = [clock() for clock in clocks]
+        for number, (day, site) in enumerate(product(days, sites), start=1):
+            job.execute_in_process(
+                partition_key=dg.MultiPartitionKey({"day": day, "site": site}), instance=instance
+            )
+            if number % 100 == 0:
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+                wall, busy = (clock() - start for clock, start in zip(clocks, began, strict=True))
+                print(f"| {number} | {wall:.1f} | {busy:.1f} | {peak:.0f} |", flush=True)
+                began = [clock() for clock in clocks]
+
+
+def compact(place: str) -> None:
+    """Join small files, remove old ones, and print how many there were."""
+    from deltalake import DeltaTable
+
+    table = DeltaTable(place)
+    before, began = len(table.file_uris()), time.perf_counter()
+    done = table.optimize.compact()
+    removed = table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    print(
+        f"{Path(place).name}: {before} files compacted to {len(table.file_uris())}, in "
+        f"{done['partitionsOptimized']} partitions that had several; {len(removed)} old files removed; "
+        f"{time.perf_counter() - began:.1f} s"
+    )
+
+
+def opened(place: str, wanted: pc.Expression) -> None:
+    """Print how many files of a table a reader opens for a filter, and how long it takes."""
+    from deltalake import DeltaTable
+
+    dataset = DeltaTable(place).to_pyarrow_dataset()
+    files, every = (sum(1 for _ in dataset.get_fragments(filter=asked)) for asked in (wanted, None))
+    began = time.perf_counter()
+    rows = dataset.to_table(filter=wanted).num_rows
+    print(
+        f"  {wanted}: {files} of {every} files opened, {every - files} skipped; {rows:,} rows in "
+        f"{time.perf_counter() - began:.3f} s"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--days", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=200, help="patients a day")
+    parser.add_argument("--days", type=int, default=250)
+    parser.add_argument("--sites", type=int, default=4)
+    parser.add_argument("--events", type=int, default=200, help="events a day and site")
     options = parser.parse_args()
-    from deltalake import DeltaTable
+    from deltalake import write_deltalake
 
-    from medassets.orchestration.lake import LakeTable, Partition
+    from medassets.orchestration.days import DAYS
 
-    first = dt.date(2024, 1, 1)
-    days = [(first + dt.timedelta(days=number)).isoformat() for number in range(options.days)]
+    days = list(DAYS.get_partition_keys())[: options.days]
+    sites = [f"site {number}" for number in range(1, options.sites + 1)]
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, "patients")
-        table = LakeTable(place)
-        print("| days | seconds | peak MB |\n| --- | --- | --- |")
-        began = time.perf_counter()
-        for number, day in enumerate(days, start=1):
-            table.write(day_rows(day, options.rows, number), partition=Partition("day", (day,)))
-            if number % 100 == 0:
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-                print(f"| {number} | {time.perf_counter() - began:.1f} | {peak:.0f} |", flush=True)
-                began = time.perf_counter()
-        for number, day in enumerate(days[:50], start=1):  # some days are made again, and leave old files
-            table.write(day_rows(day, options.rows, 10_000 + number), partition=Partition("day", (day,)))
-        delta = DeltaTable(str(place))
-        before = len(delta.file_uris())
-        began = time.perf_counter()
-        compacted = delta.optimize.compact()
-        removed = delta.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-        print(
-            f"compaction: {before} files to {len(delta.file_uris())}, {len(removed)} old files removed, "
-            f"{time.perf_counter() - began:.1f} s ({compacted['partitionsOptimized']} partitions had several)"
-        )
-        one = delta.file_uris(file_pruning_predicate=f"day = '{days[0]}'")
-        print(f"one day: {len(one)} of {len(delta.file_uris())} files are opened")
-        began = time.perf_counter()
-        rows = table.read(partition=Partition("day", (days[0],))).num_rows
-        slice_s, began = time.perf_counter() - began, time.perf_counter()
-        everything = table.read().num_rows
-        print(
-            f"reading one day: {rows} rows in {slice_s:.2f} s; "
-            f"the whole: {everything:,} rows in {time.perf_counter() - began:.2f} s"
-        )
+        lake, home = Path(folder, "lake"), Path(folder, "home")
+        events = str(lake / "clinical" / "symptom_events")
+        for number, day in enumerate(days):
+            rows = day_of_events(dt.date.fromisoformat(day), sites, options.events, number)
+            for batch in rows.to_batches(max_chunksize=-(-rows.num_rows // BATCHES)):
+                write_deltalake(events, batch, mode="append", partition_by=["event_day"])
+        print(f"{len(days)} days of {len(sites)} sites, {options.events} events each")
+        home.mkdir()
+        backfill(lake, home, days, sites)
+        summaries, day = str(lake / "clinical" / "symptom_days"), pc.field("day") == days[0]
+        compact(summaries)
+        for wanted in (day, pc.field("site") == sites[0], day & (pc.field("site") == sites[0])):
+            opened(summaries, wanted)
+        # The time is no partition: these files are skipped by the statistics that the log keeps of each.
+        noon = dt.datetime.combine(dt.date.fromisoformat(days[0]), dt.time(12), dt.UTC)
+        minute = (pc.field("event_time") >= noon) & (pc.field("event_time") < noon + dt.timedelta(minutes=1))
+        opened(events, minute)
+        compact(events)
+        opened(events, minute)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,19 @@ def resident(root: int) -> float:
     return sum(_sum(pid, "memory") for pid in family(root)) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def proportional(root: int) -> float:
+    """Memory of a process and its descendants, in MiB; a page that several share is divided among them."""
+    return sum(map(_share, family(root))) / 2**10
+
+
+def _share(pid: int) -> int:
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # it ended meanwhile
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
 def _sum(pid: int, what: str) -> int:
     folder = PROC / str(pid)
     try:

@@ -6,7 +6,9 @@ that is made again with the same result leaves what hangs below it untouched.
 """
 
 import json
+import math
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -48,9 +50,9 @@ class DeltaIOManager(dg.ConfigurableIOManager):
     """Tables in the lake, one Delta table an asset at ``<lake>/<layer>/<name>``.
 
     In and out by type annotation: ``pyarrow.Table`` (default), ``polars.DataFrame``, ``polars.LazyFrame``,
-    ``pandas.DataFrame``. A partitioned asset names its column in its metadata (``partition_column``) and
-    overwrites only its own partitions. An input is read at a version where its ``AssetIn`` has
-    ``metadata={"version": n}`` or ``versions`` pins the asset.
+    ``pandas.DataFrame``. A partitioned asset names its column in its metadata (``partition_column``; several
+    dimensions are columns of their names) and overwrites only its own partitions. An input is read at a
+    version where its ``AssetIn`` has ``metadata={"version": n}`` or ``versions`` pins the asset.
 
     Attributes:
         lake_dir: root of the tables, a folder or ``s3://...``.
@@ -275,6 +277,9 @@ def from_arrow(table: pa.Table, wanted: Any) -> Any:
 def _partition(context: dg.InputContext | dg.OutputContext) -> Partition | None:
     if not context.has_asset_partitions:
         return None
+    definition = context.asset_partitions_def
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return rectangle(definition, context.asset_partition_keys)
     metadata = (
         context.upstream_output.definition_metadata
         if isinstance(context, dg.InputContext) and (context.upstream_output is not None)
@@ -283,7 +288,21 @@ def _partition(context: dg.InputContext | dg.OutputContext) -> Partition | None:
     column = (metadata or {}).get("partition_column")
     if not column:
         raise ValueError(f"{key_of(context)} is partitioned but names no partition_column in its metadata")
-    return Partition(str(column), tuple(context.asset_partition_keys))
+    return Partition({str(column): tuple(context.asset_partition_keys)})
+
+
+def rectangle(definition: dg.MultiPartitionsDefinition, keys: Sequence[str]) -> Partition:
+    """Give the slice of partitions in several dimensions, each of which is a column of its own name.
+
+    Raises:
+        ValueError: the keys are not every combination of their parts.
+    """
+    parts = [definition.get_partition_key_from_str(key).keys_by_dimension for key in keys]
+    names = definition.partition_dimension_names
+    values = {name: tuple(dict.fromkeys(part[name] for part in parts)) for name in names}
+    if math.prod(map(len, values.values())) != len(parts):
+        raise ValueError(f"{list(keys)}: one run makes every combination of its {' and '.join(values)}")
+    return Partition(values)
 
 
 def _input_versions(context: dg.OutputContext) -> dict[str, str]:

@@ -38,19 +38,17 @@ class Written:
 
 @dataclass(frozen=True)
 class Partition:
-    """A slice of a table: the column and the values that a run owns, as text."""
+    """A slice of a table: the rows that hold one of the values in each of the columns, as text."""
 
-    column: str
-    values: tuple[str, ...]
+    values: Mapping[str, Sequence[str]]
 
     def predicate(self) -> str:
         """Give the slice as a Delta predicate."""
-        quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in self.values)
-        return f"{self.column} IN ({quoted})"
+        return " AND ".join(f"{column} IN ({_quoted(values)})" for column, values in self.values.items())
 
     def filters(self) -> list[tuple[str, str, list[str]]]:
         """Give the slice as filters of ``DeltaTable.to_pyarrow_table``."""
-        return [(self.column, "in", list(self.values))]
+        return [(column, "in", list(values)) for column, values in self.values.items()]
 
 
 class LakeTable:
@@ -102,7 +100,7 @@ class LakeTable:
 
         Args:
             data: rows with the declared schema; for a slice, only rows of that slice.
-            partition: the slice to replace; the table is then partitioned by its column.
+            partition: the slice to replace; a new table is partitioned by its columns.
             description: description kept in the Delta metadata.
             notes: text kept with the commit, for example the Dagster run.
 
@@ -153,7 +151,7 @@ class LakeTable:
                     mode="overwrite",
                     schema_mode=None if slice_exists else "overwrite",
                     predicate=partition.predicate() if partition and slice_exists else None,
-                    partition_by=[partition.column] if partition else None,
+                    partition_by=list(partition.values) if partition and not slice_exists else None,
                     description=description,
                     storage_options=self._options,
                     commit_properties=CommitProperties(custom_metadata=dict(notes)),
@@ -169,11 +167,14 @@ class LakeTable:
 
     @staticmethod
     def _refuse_rows_outside(data: pa.Table, partition: Partition) -> None:
-        found = {str(value) for value in data.column(partition.column).unique().to_pylist()}
-        if stray := sorted(found - set(partition.values)):
-            raise ValueError(
-                f"column {partition.column} holds {stray[:5]}, but this run writes {list(partition.values)}"
-            )
+        for column, values in partition.values.items():
+            found = {str(value) for value in data.column(column).unique().to_pylist()}
+            if stray := sorted(found - set(values)):
+                raise ValueError(f"column {column} holds {stray[:5]}, but this run writes {list(values)}")
+
+
+def _quoted(values: Sequence[str]) -> str:
+    return ", ".join("'" + value.replace("'", "''") + "'" for value in values)
 
 
 def _is_collision(error: BaseException) -> bool:

@@ -76,7 +76,7 @@ def table_or_empty(lake: DeltaIOManager, key: str, partition: Partition | None =
 def window_of(lake: DeltaIOManager, last: date, days: int) -> pa.Table:
     """Answers that were given in the window that ends with ``last``."""
     wanted = tuple((last - timedelta(days=back)).isoformat() for back in range(days))
-    return table_or_empty(lake, LOG, Partition(DAY, wanted))
+    return table_or_empty(lake, LOG, Partition({DAY: wanted}))
 
 
 def as_learned_from(lake: DeltaIOManager, bundle: Bundle, key: str) -> pa.Table | None:

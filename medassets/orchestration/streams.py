@@ -1,4 +1,4 @@
-"""What the graph sees of the event stream: a day's events, and which days have changed.
+"""What the graph sees of the event stream: a site's events of a day, and which days have changed.
 
 What belongs here: reading the stream's table. What does not: writing it (``ingest.streams``), which a process
 of its own does (``medassets stream``).
@@ -19,13 +19,24 @@ from medassets.stores.addresses import delta_options, join
 _FILE = ["path", "partition.event_day", "num_records"]
 
 
-def events_of_day(settings: Settings, day: str) -> tuple[pa.Table, int | None]:
-    """Read the events of a day, and the version of their table; no rows where there is no stream."""
+def events_of_day(settings: Settings, day: str, site: str) -> tuple[pa.Table, int | None]:
+    """Read a site's events of a day, and the version of their table; no rows where there is no stream."""
     table = _events(settings)
     if table is None:
         return EVENT_SCHEMA.empty_table(), None
-    rows = table.to_pyarrow_table(filters=[("event_day", "=", date.fromisoformat(day))])
+    rows = table.to_pyarrow_table(filters=[_on(day), ("site", "=", site)])
     return rows.cast(EVENT_SCHEMA), int(table.version())
+
+
+def sites_of_day(settings: Settings, day: str) -> list[str]:
+    """Find the sites that sent events of a day, sorted; none where there is no stream."""
+    table = _events(settings)
+    if table is None:
+        return []
+    found: list[str] = (
+        table.to_pyarrow_table(columns=["site"], filters=[_on(day)])["site"].unique().to_pylist()
+    )
+    return sorted(found)
 
 
 def changed_days(settings: Settings, since: int) -> tuple[dict[str, int], int]:
@@ -48,6 +59,10 @@ def changed_days(settings: Settings, since: int) -> tuple[dict[str, int], int]:
             day = str(file["partition.event_day"])
             days[day] = days.get(day, 0) + file["num_records"]
     return days, version
+
+
+def _on(day: str) -> tuple[str, str, date]:
+    return ("event_day", "=", date.fromisoformat(day))
 
 
 def _files(table: Any) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from medassets.cohorts.tables import SchemaError
+from medassets.orchestration.io_managers import rectangle
 from medassets.orchestration.source_files import SourceFile, record
 from medassets_tests.orchestration.toys import LETTERS, ToyModel
 
@@ -127,6 +128,18 @@ def test_a_partition_overwrites_only_itself(resources, instance):
     dg.materialize([by_day, reader], partition_key="2026-01-01", resources=resources, instance=instance)
     assert seen == [["a", "b"], ["c"], ["z"]]
     assert sorted(resources["io_manager"].table("toy/days").read().column("id").to_pylist()) == ["c", "z"]
+
+
+def test_two_dimensions_are_two_columns_and_one_run_makes_a_rectangle_of_them():
+    days, sites = ["2026-01-01", "2026-01-02"], ["north", "south"]
+    both = dg.MultiPartitionsDefinition(
+        {"day": dg.StaticPartitionsDefinition(days), "site": dg.StaticPartitionsDefinition(sites)}
+    )
+    every = both.get_partition_keys()
+    assert rectangle(both, every).values == {"day": tuple(days), "site": tuple(sites)}
+    assert rectangle(both, every[:1]).predicate() == "day IN ('2026-01-01') AND site IN ('north')"
+    with pytest.raises(ValueError, match="every combination of its day and site"):
+        rectangle(both, every[:3])
 
 
 def test_a_model_is_the_value_and_its_version_the_content(resources, instance, tracking):

@@ -42,7 +42,7 @@ def test_missing_table_says_what_to_do(tmp_path):
 
 def test_a_slice_is_replaced_and_the_rest_stays(tmp_path):
     lake = LakeTable(tmp_path / "t", ["id"])
-    one, two = Partition("day", ("2026-01-01",)), Partition("day", ("2026-01-02",))
+    one, two = Partition({"day": ["2026-01-01"]}), Partition({"day": ["2026-01-02"]})
     lake.write(_rows(1, 2), partition=one)
     lake.write(_rows(3, day="2026-01-02"), partition=two)
     lake.write(_rows(9), partition=one)
@@ -51,6 +51,19 @@ def test_a_slice_is_replaced_and_the_rest_stays(tmp_path):
     assert not lake.write(_rows(9), partition=one).written
     with pytest.raises(ValueError, match="2026-01-02"):
         lake.write(_rows(4, day="2026-01-02"), partition=one)
+
+
+def test_a_slice_may_be_narrower_than_what_the_table_is_partitioned_by(tmp_path):
+    """A table that an earlier version partitioned by day alone takes slices by day and site."""
+    lake, day = LakeTable(tmp_path / "t", ["id"]), "2026-01-01"
+    sites = pa.table({"id": [1, 2], "day": [day, day], "site": ["north", "south's"]})
+    lake.write(sites, partition=Partition({"day": [day]}))
+    south = Partition({"day": [day], "site": ["south's"]})
+    lake.write(pa.table({"id": [3], "day": [day], "site": ["south's"]}), partition=south)
+    assert sorted(lake.read().column("id").to_pylist()) == [1, 3]
+    assert lake.read(partition=south).column("id").to_pylist() == [3]
+    with pytest.raises(ValueError, match="column site holds"):
+        lake.write(sites, partition=south)
 
 
 def test_writers_that_collide_all_arrive_whole(tmp_path):

@@ -26,7 +26,7 @@ def test_versions_and_slices(s3):
     assert not lake.exists()
     with pytest.raises(FileNotFoundError, match="materialize it first"):
         lake.read()
-    one, two = Partition("day", ("2026-01-01",)), Partition("day", ("2026-01-02",))
+    one, two = Partition({"day": ["2026-01-01"]}), Partition({"day": ["2026-01-02"]})
     lake.write(rows(1, 2), partition=one)
     lake.write(rows(3, day="2026-01-02"), partition=two)
     lake.write(rows(9), partition=one)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import pytest
+from deltalake import DeltaTable
 
 from medassets.cohorts.symptom_days import summarize
 from medassets.ingest.streams.events import EVENT_SCHEMA, Rules, event_table, read_event
@@ -54,29 +55,63 @@ def look(settings, instance, cursor=None):
     return next(iter(symptom_event_stream(context)))
 
 
-def test_the_sensor_asks_for_the_days_that_were_written_to(settings, instance):
+def of(day, site="north"):
+    return dg.MultiPartitionKey({"day": day, "site": site})
+
+
+def test_the_sensor_asks_for_the_days_and_sites_that_were_written_to(settings, instance):
     assert isinstance(look(settings, instance), dg.SkipReason)
     made = pipeline(settings.lake_dir)
     made.resume([LOG])
-    made.write([message(0, event(1)), message(1, event(2, event_time=f"{BEFORE}T10:00:00Z"))])
+    made.write(
+        [
+            message(0, event(1)),
+            message(1, event(2, event_time=f"{BEFORE}T10:00:00Z")),
+            message(2, event(3, site="south ward")),
+        ]
+    )
     first = look(settings, instance)
-    assert {request.partition_key for request in first.run_requests} == {DAY, BEFORE}
+    assert {request.partition_key for request in first.run_requests} == {
+        of(DAY), of(DAY, "south ward"), of(BEFORE),
+    }  # fmt: skip
     assert {made.partition for made in first.asset_events} == {DAY, BEFORE}
+    (added,) = first.dynamic_partitions_requests
+    assert added.partitions_def_name == "sites" and added.partition_keys == ["north", "south ward"]
     assert isinstance(look(settings, instance, first.cursor), dg.SkipReason)
-    made.write([message(2, event(3))])
+    made.write([message(3, event(4))])
     second = look(settings, instance, first.cursor)
-    assert [request.partition_key for request in second.run_requests] == [DAY]
+    assert of(DAY) in {request.partition_key for request in second.run_requests}
+    assert of(BEFORE) not in {request.partition_key for request in second.run_requests}
     assert second.run_requests[0].run_key != first.run_requests[0].run_key
 
 
+def summaries(settings, instance, day, site):
+    """Make one partition of the summary; the whole table then."""
+    resources = {"settings": settings, "io_manager": DeltaIOManager(lake_dir=settings.lake_root)}
+    dg.materialize([symptom_days], partition_key=of(day, site), resources=resources, instance=instance)
+    return LakeTable(settings.lake_dir / "clinical" / "symptom_days").read().to_pylist()
+
+
 def test_a_late_event_makes_its_day_again(settings, instance):
+    instance.add_dynamic_partitions("sites", ["north"])
     made = pipeline(settings.lake_dir)
     made.resume([LOG])
-    resources = {"settings": settings, "io_manager": DeltaIOManager(lake_dir=settings.lake_root)}
     counts = []
     for offset in range(2):
         made.write([message(offset, event(offset * 7, event_time=f"{BEFORE}T10:00:00Z"))])
-        dg.materialize([symptom_days], partition_key=BEFORE, resources=resources, instance=instance)
-        rows = LakeTable(settings.lake_dir / "clinical" / "symptom_days").read().to_pylist()
+        rows = summaries(settings, instance, BEFORE, "north")
         counts.append([(row["day"], row["events"], row["late"]) for row in rows])
     assert counts == [[(BEFORE, 1, 1)], [(BEFORE, 2, 2)]]
+
+
+def test_a_site_is_a_partition_of_its_own_in_the_graph_and_in_the_lake(settings, instance):
+    instance.add_dynamic_partitions("sites", ["north", "south"])
+    made = pipeline(settings.lake_dir)
+    made.resume([LOG])
+    made.write([message(0, event(1)), message(1, event(2, site="south"))])
+    for site in ("north", "south", "north"):
+        rows = summaries(settings, instance, DAY, site)
+    assert sorted((row["day"], row["site"]) for row in rows) == [(DAY, "north"), (DAY, "south")]
+    table = DeltaTable(str(settings.lake_dir / "clinical" / "symptom_days"))
+    assert table.metadata().partition_columns == ["day", "site"]
+    assert len(table.file_uris(file_pruning_predicate="site = 'south'")) == 1 < len(table.file_uris())

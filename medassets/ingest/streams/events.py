@@ -25,6 +25,9 @@ STATES = ("present", "absent", "unknown")
 ORIGINS = ("device", "patient_reported", "simulated")
 _PSEUDONYM = re.compile(r"ps_[0-9a-f]{8,64}")
 _CODE = re.compile(r"HP:\d{7}|E_\d{1,4}|LOINC:\d{1,7}-\d")
+#: A site is a partition of the graph, so its name is a plain one.
+_SITE = re.compile(r"(?=.{1,64}\Z)\w+(?:[ .-]\w+)*")
+_SITE_RULE = "1 to 64 letters and digits, with single blanks, points or hyphens between them"
 _LONGEST = 128
 _LARGEST = 1e15
 #: Lone surrogates, which JSON can spell, are no text in UTF-8.
@@ -122,12 +125,15 @@ def read_event(message: Message, rules: Rules) -> tuple[Any, ...]:
     if not isinstance(found, dict):
         raise EventError("message", None, f"is a {type(found).__name__}", "one JSON object")
     code, state, origin = found.get("code"), found.get("state", "present"), found.get("origin")
+    site = found.get("site")
     if not isinstance(code, str) or not _CODE.fullmatch(code):
         raise EventError("code", code, "is no known kind of code", "HP:0001250, E_91 or LOINC:8867-4")
     if state not in STATES:
         raise EventError("state", state, "is not a state", ", ".join(STATES))
     if origin not in ORIGINS:
         raise EventError("origin", origin, "is not an origin", ", ".join(ORIGINS))
+    if not isinstance(site, str) or not _SITE.fullmatch(site):
+        raise EventError("site", site, "is no name of a site", _SITE_RULE)
     observed, late = _observed(found.get("event_time"), message.received_us, rules)
     return (
         _text(found, "event_id"),
@@ -140,7 +146,7 @@ def read_event(message: Message, rules: Rules) -> tuple[Any, ...]:
         message.received_us,
         late,
         _text(found, "device", required=False),
-        _text(found, "site"),
+        site,
         origin,
         message.log,
         message.offset,

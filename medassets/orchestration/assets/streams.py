@@ -1,7 +1,7 @@
 """Symptom and device events: what ``medassets stream`` writes, and what a day of it says of each patient.
 
-What belongs here: the stream's table as an external asset, its summary by day, and the sensor between. What
-does not: reading the table (``orchestration.streams``) and the summary (``cohorts.symptom_days``).
+What belongs here: the stream's table as an external asset, its summary by day and site, the sensor between.
+What does not: reading the table (``orchestration.streams``) and the summary (``cohorts.symptom_days``).
 """
 
 import json
@@ -13,12 +13,16 @@ import pyarrow as pa
 from medassets.cohorts.symptom_days import SYMPTOM_DAYS, SYMPTOM_EVENTS, summarize
 from medassets.cohorts.tables import register
 from medassets.orchestration.checks import table_checks
-from medassets.orchestration.days import BY_DAY, DAYS, DELTA, INTERVAL, STATUS, keys
+from medassets.orchestration.days import DAYS, DELTA, INTERVAL, STATUS, keys
 from medassets.orchestration.inputs import tags
 from medassets.orchestration.metadata import column_schema
 from medassets.settings import Settings
 
 register([SYMPTOM_EVENTS, SYMPTOM_DAYS])
+
+#: Sites that have sent events; the sensor adds each new one.
+SITES = dg.DynamicPartitionsDefinition(name="sites")
+BY_DAY_AND_SITE = dg.MultiPartitionsDefinition({"day": DAYS, "site": SITES})
 
 #: Written by a process outside the graph, which commits with the broker's offsets.
 symptom_events = dg.AssetsDefinition(
@@ -38,27 +42,27 @@ symptom_events = dg.AssetsDefinition(
 @dg.asset(
     key=SYMPTOM_DAYS.key.split("/"),
     deps=[SYMPTOM_EVENTS.key.split("/")],
-    partitions_def=DAYS,
+    partitions_def=BY_DAY_AND_SITE,
     code_version="1",
     description=SYMPTOM_DAYS.description,
     kinds=DELTA,
     tags=tags("both"),
-    metadata=BY_DAY,
 )
 def symptom_days(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]) -> pa.Table:
-    """Summarize a day's events; a late event makes its day again."""
+    """Summarize a site's events of a day; a late event makes its day again."""
     from medassets.orchestration.streams import events_of_day
 
-    events, version = events_of_day(settings, context.partition_key)
+    key = BY_DAY_AND_SITE.get_partition_key_from_str(context.partition_key).keys_by_dimension
+    events, version = events_of_day(settings, key["day"], key["site"])
     context.add_output_metadata({"events": events.num_rows, "events_version": version if version else 0})
-    return summarize(events, context.partition_key)
+    return summarize(events, key["day"])
 
 
 CHECKS = [table_checks(SYMPTOM_DAYS)]
 DAYS_JOB = dg.define_asset_job(
     "symptom_days_of_stream",
     selection=keys(SYMPTOM_DAYS.key),
-    description="Summarize the symptom and device events of a day.",
+    description="Summarize a site's symptom and device events of a day.",
     executor_def=dg.in_process_executor,
 )
 JOBS = [DAYS_JOB]
@@ -67,7 +71,7 @@ JOBS = [DAYS_JOB]
 @dg.sensor(
     name="symptom_event_stream",
     job=DAYS_JOB,
-    description="Looks at the version of the events' table; summarizes each day that was written to again.",
+    description="Looks at the version of the events' table; a day written to is summarized again, by site.",
     minimum_interval_seconds=INTERVAL,
     default_status=STATUS,
 )
@@ -75,7 +79,7 @@ def symptom_event_stream(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
 ) -> Iterator[dg.SensorResult | dg.SkipReason]:
     """Tell the graph what the stream wrote, and ask for the days."""
-    from medassets.orchestration.streams import changed_days
+    from medassets.orchestration.streams import changed_days, sites_of_day
 
     since = int(json.loads(context.cursor)["version"]) if context.cursor else -1
     days, version = changed_days(settings, since)
@@ -83,13 +87,16 @@ def symptom_event_stream(
     if not known:
         yield dg.SkipReason("nothing new in the stream's table")
         return
+    sites = {day: sites_of_day(settings, day) for day in known}
+    asked = [dg.MultiPartitionKey({"day": day, "site": site}) for day in known for site in sites[day]]
     yield dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                run_key=f"{day}:{version}", partition_key=day, tags={"medassets/events_version": str(version)}
+                run_key=f"{key}:{version}", partition_key=key, tags={"medassets/events_version": str(version)}
             )
-            for day in known
+            for key in asked
         ],
+        dynamic_partitions_requests=[SITES.build_add_request(sorted(set().union(*sites.values())))],
         asset_events=[
             dg.AssetMaterialization(
                 SYMPTOM_EVENTS.key.split("/"),

@@ -65,6 +65,9 @@ def test_an_event_of_yesterday_is_late_and_keeps_its_day():
         ({"event_time": 5}, "event_time"),
         ({"site": None}, "site"),
         ({"site": "\ud800"}, "site"),
+        ({"site": "north|south"}, "site"),
+        ({"site": "north..."}, "site"),
+        ({"site": "n" * 65}, "site"),
         ({"patient": "Maria Rossi"}, "patient"),
     ],
 )
