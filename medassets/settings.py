@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     retention: RetentionSettings = RetentionSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     retraining: RetrainingSettings = RetrainingSettings()
+    clock_check: Literal["on", "off"] = Field(
+        "on",
+        description="off: start although a record lies in the future; for a clock that is right and once ran "
+        "ahead",
+    )
     sensors: Literal["off", "on"] = Field(
         "on",
         description="whether the daemon starts the sensors of drop folders, feedback and retraining itself",

@@ -25,6 +25,9 @@ from medassets.settings import Settings
 CLOCK_SLACK = timedelta(minutes=5)
 #: A certificate with less time left than this is named before it expires.
 CERTIFICATE_WARNING = timedelta(days=14)
+#: After so long without a record, a clock that runs ahead is as likely as an installation that rested.
+LONG_IDLE = timedelta(days=180)
+SET_CLOCK = "set the clock (`timedatectl set-ntp true`)"
 CONNECT_SECONDS = 5
 Purpose = Literal["serve", "run", "up"]
 
@@ -53,16 +56,16 @@ def faults(settings: Settings, purpose: Purpose, now: datetime | None = None) ->
             starts them itself.
         now: the time, for tests.
     """
-    found = [*_disk(settings.home), *_clock(settings, now or datetime.now(UTC))]
-    found += _certificates(settings, now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    found = [*_disk(settings.home), *_clock(settings, now), *_certificates(settings, now)]
     if purpose != "serve":
         found += _lake(settings)
     if purpose == "serve":
-        found += _database("MEDASSETS_PREDICTIONS_URL", settings.predictions_url)
+        found += _database("MEDASSETS_PREDICTIONS_URL", settings.predictions_url, now)
         found += _cache(settings.cache.url)
     if purpose == "run":
-        found += _database("MEDASSETS_DAGSTER_DATABASE", settings.dagster_database)
-        found += _database("MEDASSETS_MLFLOW_URL", settings.mlflow_url)
+        found += _database("MEDASSETS_DAGSTER_DATABASE", settings.dagster_database, now)
+        found += _database("MEDASSETS_MLFLOW_URL", settings.mlflow_url, now)
     return found
 
 
@@ -81,12 +84,22 @@ def _disk(home: Path) -> Iterator[Fault]:
 
 def _clock(settings: Settings, now: datetime) -> Iterator[Fault]:
     known = newest_known(settings)
-    if known is not None and now < known - CLOCK_SLACK:
+    if known is None:
+        return
+    if now < known - CLOCK_SLACK:
         yield Fault(
             "clock",
-            f"the clock says {now:%Y-%m-%d %H:%M} UTC, but this installation worked at "
-            f"{known:%Y-%m-%d %H:%M}: set the clock (`timedatectl set-ntp true`), or answers and audit "
-            "entries would lie in a wrong order",
+            f"the clock says {_minute(now)} UTC, but this installation worked at {_minute(known)}: "
+            f"{SET_CLOCK}, or answers and audit entries would lie in a wrong order; where it is right now "
+            "and ran ahead then, set MEDASSETS_CLOCK_CHECK=off until that time has come",
+            stops=settings.clock_check == "on",
+        )
+    elif now > known + LONG_IDLE:
+        yield Fault(
+            "clock",
+            f"the clock says {now:%Y-%m-%d}, and nothing was recorded since {known:%Y-%m-%d}: if it runs "
+            f"ahead, {SET_CLOCK} before anything is recorded at a wrong time",
+            stops=False,
         )
 
 
@@ -99,9 +112,9 @@ def newest_known(settings: Settings) -> datetime | None:
     # What is wrong with bundle or store is said where they are used.
     with suppress(BundleError):
         instants.append(read_manifest(latest_bundle(settings.bundles_dir)).created)
-    if settings.predictions_url is None and settings.predictions_db.exists():
+    if settings.predictions_url or settings.predictions_db.exists():
         with suppress(StoreError):
-            store = PredictionStore(settings.predictions_db)
+            store = PredictionStore(settings.predictions_url or settings.predictions_db)
             newest = store.database.read("SELECT at FROM audit ORDER BY seq DESC LIMIT 1")
             instants += [datetime.fromisoformat(at) for (at,) in newest]
             store.close()
@@ -155,20 +168,27 @@ def expires(file: Path) -> datetime:
     return min(one.not_valid_after_utc for one in x509.load_pem_x509_certificates(file.read_bytes()))
 
 
-def _database(variable: str, url: str | None) -> Iterator[Fault]:
-    """Connect once, as the service would."""
+def _database(variable: str, url: str | None, now: datetime) -> Iterator[Fault]:
+    """Connect once, as the service would; the server's clock is the one to compare with."""
     if url is None or not url.startswith("postgres"):
         return
     import psycopg
     from psycopg import conninfo
 
+    name = f"database of {variable}"
     try:
         address = url.replace("+psycopg2", "")
         limit = conninfo.conninfo_to_dict(address).get("connect_timeout") or CONNECT_SECONDS
-        psycopg.connect(conninfo.make_conninfo(address, connect_timeout=limit)).close()
+        with psycopg.connect(conninfo.make_conninfo(address, connect_timeout=limit)) as connection:
+            ((theirs,),) = connection.execute("SELECT clock_timestamp()")
     except psycopg.Error as error:
+        yield Fault(name, f"{_first_line(error)}: {database_advice(str(error), variable)}")
+        return
+    if abs(theirs - now) > CLOCK_SLACK:
         yield Fault(
-            f"database of {variable}", f"{_first_line(error)}: {database_advice(str(error), variable)}"
+            "clock",
+            f"the clock says {_minute(now)} UTC, that of the {name} {_minute(theirs.astimezone(UTC))}: "
+            f"on the machine that is wrong, {SET_CLOCK}",
         )
 
 
@@ -222,6 +242,10 @@ def brokers(settings: Settings) -> Iterator[Fault]:
 def _broker(variable: str, host: str | None, port: int) -> Iterator[Fault]:
     if (wrong := fault(f"tcp:{host}:{port}")) is not None:
         yield Fault(f"broker of {variable}", f"{wrong}: start it, or correct the address", stops=False)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _first_line(error: Exception) -> str:

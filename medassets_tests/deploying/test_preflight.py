@@ -56,6 +56,25 @@ def test_a_clock_behind_the_last_answer_is_refused(tmp_path):
         assert fault.what == "clock" and fault.stops and "timedatectl set-ntp true" in fault.detail
 
 
+def test_a_clock_that_once_ran_ahead_does_not_shut_the_service_for_years(tmp_path):
+    store = PredictionStore(Settings(home=tmp_path).predictions_db)
+    store.append(Record("p1", "2036-06-01T12:00:00+00:00", "b", "none", {}, {}))
+    store.close()
+    fault = only(faults(Settings(home=tmp_path), "serve", NOW))
+    assert fault.stops and "MEDASSETS_CLOCK_CHECK=off" in fault.detail
+    assert not only(faults(Settings(home=tmp_path, clock_check="off"), "serve", NOW)).stops
+
+
+def test_a_clock_that_may_have_jumped_ahead_is_named(tmp_path):
+    settings = Settings(home=tmp_path)
+    store = PredictionStore(settings.predictions_db)
+    store.append(Record("p1", "2026-06-01T12:00:00+00:00", "b", "none", {}, {}))
+    store.close()
+    assert faults(settings, "serve", NOW + timedelta(days=170)) == []
+    fault = only(faults(settings, "serve", NOW + timedelta(days=3650)))
+    assert fault.what == "clock" and not fault.stops and "if it runs ahead" in fault.detail
+
+
 def certificate(path, until: datetime):
     key, name = (
         ec.generate_private_key(ec.SECP256R1()),
@@ -190,6 +209,18 @@ def test_a_wrong_password_of_the_database(tmp_path, postgres):
     assert faults(Settings(home=tmp_path, predictions_url=postgres), "serve") == []
     fault = only(faults(Settings(home=tmp_path, predictions_url=missing), "serve"))
     assert fault.stops and "make the database" in fault.detail
+
+
+@pytest.mark.servers
+def test_a_clock_that_jumped_either_way_is_told_by_that_of_the_database(tmp_path, postgres):
+    settings = Settings(home=tmp_path, predictions_url=postgres)
+    for jump in (timedelta(hours=-2), timedelta(hours=2)):
+        fault = only(faults(settings, "serve", datetime.now(UTC) + jump))
+        assert fault.what == "clock" and fault.stops and "on the machine that is wrong" in fault.detail
+    store = PredictionStore(postgres)
+    store.append(Record("p1", "2126-06-01T12:00:00+00:00", "b", "none", {}, {}))
+    store.close()
+    assert newest_known(settings).year == 2126
 
 
 @pytest.mark.servers
