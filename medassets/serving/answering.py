@@ -9,8 +9,9 @@ from __future__ import annotations
 import gc
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,16 @@ from medassets.settings import Settings
 logger = logging.getLogger("medassets")
 #: Where an answer came from if no bento served it, for example on the command line.
 NO_BENTO = "none"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, who makes it, and what was said of it where it was read from another document."""
+
+    request: DiagnosisRequest
+    actor: str
+    mapped: Sequence[Mapping[str, Any]]
+    unmapped: Sequence[Mapping[str, Any]]
 
 
 class Desk:
@@ -69,46 +80,58 @@ class Desk:
         self.codes = diagnoser.codes
         self.model_card = diagnoser.model_card() | {"bento": bento}
 
-    def diagnose(self, request: DiagnosisRequest, *, actor: str = "anonymous") -> dict[str, Any]:
+    def diagnose(
+        self,
+        request: DiagnosisRequest,
+        *,
+        actor: str = "anonymous",
+        mapped: Sequence[Mapping[str, Any]] = (),
+        unmapped: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
         """Answer a request; the answer is on the disk before it is returned.
+
+        Args:
+            request: what is asked.
+            actor: who asks, for the audit log.
+            mapped: what of the document that the request was read from was read as something else
+                (``answers.Mapped``); it stands in the answer.
+            unmapped: what of that document was not used (``answers.Unmapped``); it stands in the answer.
 
         Raises:
             RequestError: the request cannot be answered as it stands.
             StoreError: the answer could not be kept, so it is not given.
         """
-        request = self._pseudonymized(request)
+        asked = _Asked(self._pseudonymized(request), actor, mapped, unmapped)
         contest = self.contest
         if contest is None:
-            return self._answered(self.diagnoser, request, actor, "diagnose")
-        arm = contest.arm(request, actor)
+            return self._answered(self.diagnoser, asked, "diagnose")
+        arm = contest.arm(asked.request, actor)
         chosen = contest.diagnoser if arm == "challenger" else self.diagnoser
-        answer = self._answered(chosen, request, actor, f"diagnose {arm}", arm=arm)
+        answer = self._answered(chosen, asked, f"diagnose {arm}", arm=arm)
         if contest.challenge.in_shadow:
-            contest.in_shadow(partial(self._shadow_answer, contest, request, actor, answer["prediction_id"]))
+            contest.in_shadow(partial(self._shadow_answer, contest, asked, answer["prediction_id"]))
         return answer
 
-    def _shadow_answer(
-        self, contest: Contest, request: DiagnosisRequest, actor: str, beside: str
-    ) -> ShadowOutcome:
+    def _shadow_answer(self, contest: Contest, asked: _Asked, beside: str) -> ShadowOutcome:
         """Let the challenger answer in nobody's sight; its answer is kept."""
         try:
-            self._answered(contest.diagnoser, request, actor, "shadow", arm="shadow", shadow_of=beside)
+            self._answered(contest.diagnoser, asked, "shadow", arm="shadow", shadow_of=beside)
         except RequestError:
             return "refused"
         return "kept"
 
-    def _answered(
-        self, diagnoser: Diagnoser, request: DiagnosisRequest, actor: str, action: str, **versions: str
-    ) -> dict[str, Any]:
+    def _answered(self, diagnoser: Diagnoser, asked: _Asked, action: str, **versions: str) -> dict[str, Any]:
         """An answer by this diagnoser, kept under an id of its own."""
-        answer = self._found(diagnoser, request)
+        answer = self._found(diagnoser, asked.request)
+        answer["mapped"] = [*asked.mapped, *answer["mapped"]]
+        answer["unmapped"] = list(asked.unmapped)
         answer["versions"] = answer["versions"] | {"arm": "champion"} | versions
         record = Record(
             answer["prediction_id"], answer["at"], answer["versions"]["bundle"], self.bento,
             # Without the text, which may name people: what was understood of it stands in the answer.
-            request.model_dump(mode="json", exclude_defaults=True, exclude={"text"}), answer,
+            asked.request.model_dump(mode="json", exclude_defaults=True, exclude={"text"}), answer,
         )  # fmt: skip
-        self.store.append(record, actor=actor, action=action)
+        self.store.append(record, actor=asked.actor, action=action)
         logger.info(
             "answered",
             extra={"prediction_id": record.prediction_id, "bundle": record.bundle, "bento": record.bento},

@@ -97,6 +97,15 @@ class Mapped(_Shape):
     reason: str
 
 
+class Unmapped(_Shape):
+    """A coded statement that was not used, and why."""
+
+    field: str
+    code: str
+    reason: str
+    count: int
+
+
 class Understood(_Shape):
     """A finding that the text names."""
 
@@ -157,6 +166,9 @@ class Answer(_Shape):
     common: CommonAnswer | None
     not_answered: dict[str, str] = Field(description="why a part is null")
     mapped: list[Mapped] = Field(description="findings that were read as others, none is dropped")
+    unmapped: list[Unmapped] = Field(
+        default=[], description="statements of the FHIR Bundle asked with that were not used"
+    )
     understood: list[UsedFinding] = Field(default=[], description="findings of the text")
     notes: list[Note] = Field(default=[], description="what was decided where findings conflict")
     training_origin: dict[str, list[str]] = Field(
@@ -235,18 +247,3 @@ class ProvDocument(_Shape):
     entity: dict[str, Any]
     activity: dict[str, Any]
     agent: dict[str, Any]
-
-
-class Unmapped(_Shape):
-    """A coded statement that was not used, and why."""
-
-    field: str
-    code: str
-    reason: str
-    count: int
-
-
-class FhirAnswer(Answer):
-    """A differential of a FHIR Bundle, with what of it was not used."""
-
-    unmapped: list[Unmapped]

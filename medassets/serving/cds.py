@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from medassets.serving.fhir import Read
 from medassets.serving.requests import RequestError
 
 SERVICE = "medassets-differential"
@@ -217,12 +216,11 @@ def prefetched_bundle(request: HookRequest) -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 
 
-def cards(answer: Mapping[str, Any], read: Read, page: str, about: str) -> list[dict[str, Any]]:
+def cards(answer: Mapping[str, Any], page: str, about: str) -> list[dict[str, Any]]:
     """The cards of an answer: one for each differential, with its candidates and reasons.
 
     Args:
         answer: as ``answers.Answer``.
-        read: what was read, for the findings that could not be mapped.
         page: absolute address of the full answer.
         about: absolute address that says what this service is.
     """
@@ -242,7 +240,7 @@ def cards(answer: Mapping[str, Any], read: Read, page: str, about: str) -> list[
             {
                 "uuid": card_uuid(answer["prediction_id"], part),
                 "summary": lead if len(lead) <= MAX_SUMMARY else lead[: MAX_SUMMARY - 1] + "…",
-                "detail": _detail(part, section, answer, read),
+                "detail": _detail(part, section, answer),
                 "indicator": "warning" if severe and not section["abstain"] else "info",
                 "source": {
                     "label": "medassets decision support",
@@ -278,7 +276,7 @@ def _name(part: str, candidate: Mapping[str, Any]) -> str:
     return str(candidate["name"] if part == "rare" else candidate["condition"])
 
 
-def _detail(part: str, section: Mapping[str, Any], answer: Mapping[str, Any], read: Read) -> str:
+def _detail(part: str, section: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
     """GitHub-flavoured Markdown: candidates with their reasons, what was not used, the origin."""
     lines = []
     for candidate in section["candidates"][:_SHOWN]:
@@ -289,7 +287,7 @@ def _detail(part: str, section: Mapping[str, Any], answer: Mapping[str, Any], re
         lines.append(shown + (f": {reasons}" if reasons else ""))
     if section["abstain"]:
         lines.append(f"\nConfidence is too low to rank: {section['reason']}.")
-    unused = sum(entry["count"] for entry in read.unmapped)
+    unused = sum(entry["count"] for entry in answer["unmapped"])
     if unused:
         lines.append(f"\n{unused} recorded statements could not be used.")
     origin = ", ".join(answer["training_origin"].get(part, [])) or "unknown"

@@ -30,30 +30,22 @@ _UNITS = "http://unitsofmeasure.org"
 _REASONS = 3
 
 
-def as_fhir(
-    answer: Mapping[str, Any],
-    form: Form,
-    subject: str | None = None,
-    unmapped: Sequence[Mapping[str, Any]] = (),
-) -> dict[str, Any]:
+def as_fhir(answer: Mapping[str, Any], form: Form, subject: str | None = None) -> dict[str, Any]:
     """An answer in the form asked for.
 
     Args:
         answer: as ``answers.Answer``.
         form: one resource, or all in a Bundle with their Provenance.
         subject: reference to the patient, such as ``Patient/1``; ``None`` where the request had none.
-        unmapped: what of the request was not used, for the notes.
     """
     if form == "RiskAssessment":
-        return risk_assessment(answer, subject, unmapped)
+        return risk_assessment(answer, subject)
     if form == "DiagnosticReport":
-        return diagnostic_report(answer, subject, unmapped)
-    return bundle(answer, subject, unmapped)
+        return diagnostic_report(answer, subject)
+    return bundle(answer, subject)
 
 
-def risk_assessment(
-    answer: Mapping[str, Any], subject: str | None = None, unmapped: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def risk_assessment(answer: Mapping[str, Any], subject: str | None = None) -> dict[str, Any]:
     """A RiskAssessment: one prediction a candidate, with its reasons and its versions."""
     predictions = [
         {
@@ -72,13 +64,11 @@ def risk_assessment(
         "subject": _subject(subject),
         "occurrenceDateTime": answer["at"],
         **({"prediction": predictions} if predictions else {}),
-        "note": [{"text": text} for text in _notes(answer, unmapped)],
+        "note": [{"text": text} for text in _notes(answer)],
     }
 
 
-def diagnostic_report(
-    answer: Mapping[str, Any], subject: str | None = None, unmapped: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def diagnostic_report(answer: Mapping[str, Any], subject: str | None = None) -> dict[str, Any]:
     """A DiagnosticReport with one contained Observation a differential, one component a candidate."""
     observations = [
         _observation(part, answer, subject) for part in ("rare", "common") if answer[part] is not None
@@ -93,7 +83,7 @@ def diagnostic_report(
         "effectiveDateTime": answer["at"],
         "issued": answer["at"],
         **({"result": [{"reference": f"#{o['id']}"} for o in observations]} if observations else {}),
-        "conclusion": " ".join(_notes(answer, unmapped)),
+        "conclusion": " ".join(_notes(answer)),
     }
 
 
@@ -146,11 +136,9 @@ def provenance(answer: Mapping[str, Any], targets: Sequence[str]) -> dict[str, A
     }
 
 
-def bundle(
-    answer: Mapping[str, Any], subject: str | None = None, unmapped: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
+def bundle(answer: Mapping[str, Any], subject: str | None = None) -> dict[str, Any]:
     """A collection Bundle: RiskAssessment, DiagnosticReport, and the Provenance of both."""
-    resources = [risk_assessment(answer, subject, unmapped), diagnostic_report(answer, subject, unmapped)]
+    resources = [risk_assessment(answer, subject), diagnostic_report(answer, subject)]
     urls = [_url(answer, resource["resourceType"]) for resource in resources]
     resources.append(provenance(answer, urls))
     urls.append(_url(answer, "Provenance"))
@@ -227,7 +215,7 @@ def _rationale(candidate: Mapping[str, Any]) -> str:
     return "; ".join(said)
 
 
-def _notes(answer: Mapping[str, Any], unmapped: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes(answer: Mapping[str, Any]) -> list[str]:
     """Notice, abstentions, what is missing, and the origin of what was learned."""
     notes = [answer["notice"]]
     for part in ("rare", "common"):
@@ -238,8 +226,9 @@ def _notes(answer: Mapping[str, Any], unmapped: Sequence[Mapping[str, Any]]) -> 
         if origins:
             notes.append(f"The {part} part learned from patients of origin {', '.join(origins)}.")
     notes += [f"No {part} differential: {reason}." for part, reason in answer["not_answered"].items()]
-    if unmapped:
-        notes.append(f"{sum(entry['count'] for entry in unmapped)} recorded statements were not used.")
+    # Answers kept by earlier versions do not say what was not used.
+    if unused := sum(entry["count"] for entry in answer.get("unmapped", ())):
+        notes.append(f"{unused} recorded statements were not used.")
     return notes
 
 

@@ -8,7 +8,7 @@ An answer comes as FHIR where the parameter ``answer_as`` names a resource, or w
 names FHIR's media type and not plain JSON.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from medassets.serving import cds
 from medassets.serving.answering import Desk
-from medassets.serving.answers import Answer, FhirAnswer
+from medassets.serving.answers import Answer
 from medassets.serving.fhir import BUNDLE_SCHEMA, Read, read_bundle
 from medassets.serving.fhir_answer import Form, as_fhir
 from medassets.serving.http_parts import JSON, Door, body, problem, problems, takes
@@ -56,7 +56,7 @@ def add_clinical_routes(app: FastAPI, door: Door) -> None:
     @app.post(
         "/v1/diagnose/fhir",
         response_model=None,
-        responses=answered(FhirAnswer) | refusals,
+        responses=answered(Answer) | refusals,
         openapi_extra=_takes_schema(BUNDLE_SCHEMA, FHIR_JSON, "application/json"),
     )
     async def diagnose_fhir(
@@ -66,11 +66,7 @@ def add_clinical_routes(app: FastAPI, door: Door) -> None:
         read = _read(load_object(await body(request)), door, top=top)
         if not read.request.has_phenotype and not read.request.has_evidence:
             raise _nothing_usable(read)
-        answer = await door.answer(read.request, actor)
-        answer = answer | {"mapped": [*read.mapped, *answer["mapped"]]}
-        if form := form_of(request, answer_as):
-            return fhir_response(answer, form, read.subject, read.unmapped)
-        return JSON(answer | {"unmapped": read.unmapped})
+        return formed(request, await _answer(read, door, actor), answer_as, read.subject)
 
     @app.get("/cds-services", response_model=cds.Services, responses=problems(503))
     def discovery() -> Response:
@@ -91,10 +87,10 @@ def add_clinical_routes(app: FastAPI, door: Door) -> None:
         read = _read(cds.prefetched_bundle(asked), door)
         if not read.request.has_phenotype and not read.request.has_evidence:
             return JSON({"cards": []})
-        answer = await door.answer(read.request, actor)
+        answer = await _answer(read, door, actor)
         base = str(request.base_url).rstrip("/")
         page = door.page(answer["prediction_id"], base)
-        return JSON({"cards": cds.cards(answer, read, page, f"{base}/v1/model-card")})
+        return JSON({"cards": cds.cards(answer, page, f"{base}/v1/model-card")})
 
     @app.post(
         "/cds-services/{service}/feedback",
@@ -139,20 +135,17 @@ def form_of(request: Request, answer_as: Form | None) -> Form | None:
     return "Bundle" if FHIR_JSON in accepted and "application/json" not in accepted else None
 
 
-def formed(request: Request, answer: Mapping[str, Any], answer_as: Form | None) -> Response:
-    """An answer in the form that is wanted."""
-    form = form_of(request, answer_as)
-    return JSON(answer) if form is None else fhir_response(answer, form)
-
-
-def fhir_response(
-    answer: Mapping[str, Any],
-    form: Form,
-    subject: str | None = None,
-    unmapped: Sequence[Mapping[str, Any]] = (),
+def formed(
+    request: Request, answer: Mapping[str, Any], answer_as: Form | None, subject: str | None = None
 ) -> Response:
+    """An answer in the form that is wanted; ``subject`` refers to the patient."""
+    form = form_of(request, answer_as)
+    return JSON(answer) if form is None else fhir_response(answer, form, subject)
+
+
+def fhir_response(answer: Mapping[str, Any], form: Form, subject: str | None = None) -> Response:
     """An answer as FHIR."""
-    return JSON(as_fhir(answer, form, subject, unmapped), media_type=FHIR_JSON)
+    return JSON(as_fhir(answer, form, subject), media_type=FHIR_JSON)
 
 
 def _read(bundle: Mapping[str, Any], door: Door, **more: Any) -> Read:
@@ -162,6 +155,11 @@ def _read(bundle: Mapping[str, Any], door: Door, **more: Any) -> Read:
     read = read_bundle(bundle, desk.codes, rare.ontology if rare else None, **more)
     door.measures.left_out(read.unmapped)
     return read
+
+
+async def _answer(read: Read, door: Door, actor: str) -> dict[str, Any]:
+    """Answer what was read of a Bundle; what was mapped and what was not is kept with the answer."""
+    return await door.answer(read.request, actor, mapped=read.mapped, unmapped=read.unmapped)
 
 
 def _nothing_usable(read: Read) -> RequestError:

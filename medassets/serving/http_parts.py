@@ -103,9 +103,9 @@ class Door:
 
         return actor
 
-    async def answer(self, asked: DiagnosisRequest, actor: str) -> dict[str, Any]:
-        """Answer, keep and count."""
-        given = await run_in_threadpool(self.desk().diagnose, asked, actor=actor)
+    async def answer(self, asked: DiagnosisRequest, actor: str, **read: Any) -> dict[str, Any]:
+        """Answer, keep and count; ``read`` says of the request what ``Desk.diagnose`` takes."""
+        given = await run_in_threadpool(self.desk().diagnose, asked, actor=actor, **read)
         self.measures.answered(given)
         return given
 

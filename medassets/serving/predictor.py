@@ -185,6 +185,7 @@ class Diagnoser:
             "common": None,
             "not_answered": {},
             "mapped": [],
+            "unmapped": [],
             "understood": understood,
             "notes": notes,
             "training_origin": {},

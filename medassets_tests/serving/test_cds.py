@@ -6,7 +6,6 @@ import pytest
 from fastapi.testclient import TestClient
 
 from medassets.serving import cds
-from medassets.serving.fhir import read_bundle
 from medassets.serving.http import create_app
 from medassets.serving.requests import parse_request
 from medassets_tests.serving.records import CODES, HPO, PATIENT, bundle, condition
@@ -128,7 +127,7 @@ def test_unknown_services(client):
 def test_long_names_are_cut_to_the_summary(desk):
     answer = desk.diagnose(parse_request({"observed": ["HP:0001250"]}))
     answer["rare"]["candidates"][0]["name"] = "A very long name " * 20
-    card = cds.cards(answer, read_bundle(bundle(), CODES), "http://x", "http://y")[0]
+    card = cds.cards(answer, "http://x", "http://y")[0]
     assert len(card["summary"]) == cds.MAX_SUMMARY and card["summary"].endswith("…")
 
 

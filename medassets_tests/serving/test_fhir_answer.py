@@ -28,22 +28,23 @@ def checked(resource):
 
 @pytest.fixture
 def answer(desk):
-    return desk.diagnose(parse_request(CASE))
+    unused = {"field": "entry[1].resource.code", "code": f"{SNOMED}|1", "reason": "no term", "count": 2}
+    return desk.diagnose(parse_request(CASE), unmapped=[unused])
 
 
 def test_a_bundle_holds_assessment_report_and_provenance_of_both(answer):
-    made = bundle(answer, "Patient/p1", [{"count": 2}])
+    made = bundle(answer, "Patient/p1")
     checked(made)
     resources = [checked(entry["resource"]) for entry in made["entry"]]
     assert [type(resource) for resource in resources] == [RiskAssessment, DiagnosticReport, Provenance]
     targets = {target["reference"] for target in made["entry"][2]["resource"]["target"]}
     assert targets == {entry["fullUrl"] for entry in made["entry"][:2]}
-    assert bundle(answer, "Patient/p1", [{"count": 2}]) == made
+    assert bundle(answer, "Patient/p1") == made
 
 
 def test_everything_is_preliminary_and_says_what_it_is_and_learned_from(answer):
     for form in ("RiskAssessment", "DiagnosticReport"):
-        resource = as_fhir(answer, form, None, [{"count": 2}])
+        resource = as_fhir(answer, form)
         text = str(resource)
         assert resource["status"] == "preliminary" and "no diagnosis" in text
         assert "published_case" in text and "simulated" in text and "2 recorded statements" in text
@@ -137,6 +138,7 @@ def test_what_was_mapped_and_what_was_not_stand_in_the_answer(client):
     assert answer["rare"]["candidates"] and answer["unmapped"][0]["code"] == f"{SNOMED}|1"
     assert answer["mapped"][0]["used"] == "HP:0001250"
     assert "medassets_unmapped_statements_total 1.0" in client.get("/metrics").text
+    assert client.get(f"/v1/predictions/{answer['prediction_id']}").json()["answer"] == answer
 
 
 def test_a_bundle_of_which_nothing_can_be_used_is_refused_with_each_reason(client):
