@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.knowledge.ontology import Ontology
@@ -24,6 +25,9 @@ MIN_SIMILARITY = 0.35
 MAX_QUERY = 200
 #: Rewards for an exact match and for a name (or one of its words) that begins with the query.
 _EXACT, _PREFIX, _WORD_PREFIX = 1.0, 0.5, 0.25
+#: What is neither letter nor digit is read as a space.
+_SPACED = {code: " " for code in range(128) if not chr(code).isalnum()}
+_NO_HITS = np.zeros(0, dtype=np.int32)
 
 
 @dataclass(frozen=True)
@@ -69,27 +73,23 @@ class TermIndex:
 
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = list(findings)
-        self._texts: list[str] = []
-        owners: list[int] = []
-        vocabulary: dict[str, int] = {}
-        grams: list[int] = []
-        sizes: list[int] = []
-        for number, finding in enumerate(self.findings):
-            for name in dict.fromkeys(map(normalize, finding.names)):
-                own = _trigrams(name)
-                grams.extend(vocabulary.setdefault(gram, len(vocabulary)) for gram in own)
-                sizes.append(len(own))
-                self._texts.append(name)
-                owners.append(number)
-        self._owner = np.array(owners, dtype=np.int32)
-        self._size = np.array(sizes, dtype=np.int32)
-        self._vocabulary = vocabulary
-        # Postings: for each trigram the names that hold it.
-        gram_of = np.array(grams, dtype=np.int32)
-        name_of = np.repeat(np.arange(len(sizes), dtype=np.int32), self._size)
-        order = np.argsort(gram_of, kind="stable")
-        self._postings = name_of[order]
-        self._starts = np.searchsorted(gram_of[order], np.arange(len(vocabulary) + 1))
+        names = [list(dict.fromkeys(map(normalize, finding.names))) for finding in self.findings]
+        self._texts = [name for own in names for name in own]
+        self._owner = np.repeat(np.arange(len(names)), [len(own) for own in names])
+        # All names are read as one text, in letters of their own: a trigram is then a number of three digits.
+        padded = [_padded(name) for name in self._texts]
+        codes = _codes("".join(padded))
+        self._alphabet = np.flatnonzero(np.bincount(codes))
+        # A trigram that reaches from one name into the next is none.
+        name_of = np.repeat(np.arange(len(padded)), [len(name) for name in padded])
+        within = name_of[:-2] == name_of[2:]
+        ends = np.cumsum([0, *(len(name) - 2 for name in padded)])
+        found = (np.ones(ends[-1], dtype=np.int32), self._numbers(codes)[within], ends)
+        postings = csr_array(found, shape=(len(padded), len(self._alphabet) ** 3)).tocsc()
+        postings.sum_duplicates()
+        # For each trigram, side by side, the names that hold it.
+        self._postings, self._starts = postings.indices, postings.indptr
+        self._size = np.bincount(self._postings, minlength=len(padded))
 
     def search(
         self, query: str, *, limit: int = 10, language: str = "en", kinds: Sequence[str] = ("hpo", "evidence")
@@ -109,13 +109,9 @@ class TermIndex:
         if not text or not self._texts:
             return []
         own = _trigrams(text)
-        known = [self._vocabulary[gram] for gram in own if gram in self._vocabulary]
+        known = [gram for gram in self._numbers(_codes("".join(own)))[::3] if gram >= 0]
         hits = [self._postings[self._starts[gram] : self._starts[gram + 1]] for gram in known]
-        shared = (
-            np.bincount(np.concatenate(hits), minlength=len(self._texts))
-            if hits
-            else np.zeros(len(self._texts))
-        )
+        shared = np.bincount(np.concatenate([_NO_HITS, *hits]), minlength=len(self._texts))
         score = 2 * shared / (self._size + len(own))
         # Only names that share many trigrams can begin with the query; the exact test is for those.
         for i in np.flatnonzero(shared >= max(1, len(own) - 2)):
@@ -148,15 +144,35 @@ class TermIndex:
             )
         return results
 
+    def _numbers(self, codes: np.ndarray) -> np.ndarray:
+        """Every three letters that follow each other as a number: int64 (n_letters - 2,), -1 for unknown."""
+        base = len(self._alphabet)
+        digit = np.searchsorted(self._alphabet[:-1], codes)
+        known = self._alphabet[digit] == codes
+        numbers = (digit[:-2] * base + digit[1:-1]) * base + digit[2:]
+        return np.where(known[:-2] & known[1:-1] & known[2:], numbers, -1)
+
 
 def normalize(text: str) -> str:
     """Lower case, no accents, single spaces in place of punctuation."""
+    if text.isascii():
+        return " ".join(text.lower().translate(_SPACED).split())
     letters = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return " ".join(
         "".join(c if c.isalnum() else " " for c in letters if not unicodedata.combining(c)).split()
     )
 
 
-def _trigrams(text: str) -> set[str]:
-    padded = f"  {text} "
+def _padded(name: str) -> str:
+    """A name with the spaces that make its first letters count twice."""
+    return f"  {name} "
+
+
+def _trigrams(name: str) -> set[str]:
+    padded = _padded(name)
     return {padded[i : i + 3] for i in range(len(padded) - 2)}
+
+
+def _codes(text: str) -> np.ndarray:
+    """The code point of each letter: int64 (n_letters,)."""
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
