@@ -168,7 +168,7 @@ class RetentionSettings(BaseModel):
     )
     inbox_days: PositiveInt | None = Field(
         None,
-        description="days that an inbox keeps files that were read; their day cannot be read again after that; "
+        description="days that an inbox keeps files that were read; their day cannot be read again then; "
         "default: for ever",
     )
     letter_days: PositiveInt | None = Field(

@@ -32,10 +32,16 @@ _QUIET = 10.0
 UntilIdle = Annotated[
     float | None, typer.Option(help="Stop after so many seconds without a message, once all is read.")
 ]
+Host = Annotated[str, typer.Option(help="Address of the counts for Prometheus.")]
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Serve counts to Prometheus here; default: do not.")
+]
 
 
 @app.command()
-def kafka(until_idle: UntilIdle = None, as_json: AsJson = False) -> None:
+def kafka(
+    until_idle: UntilIdle = None, host: Host = "127.0.0.1", port: Port = None, as_json: AsJson = False
+) -> None:
     """Read a Kafka topic (MEDASSETS_STREAM__KAFKA_*)."""
 
     def source(config: Settings, pipeline: Pipeline) -> Source:
@@ -43,11 +49,13 @@ def kafka(until_idle: UntilIdle = None, as_json: AsJson = False) -> None:
 
         return KafkaSource(config.stream, pipeline)
 
-    _run("kafka", source, until_idle, as_json)
+    _run("kafka", source, until_idle, as_json, (host, port))
 
 
 @app.command()
-def mqtt(until_idle: UntilIdle = None, as_json: AsJson = False) -> None:
+def mqtt(
+    until_idle: UntilIdle = None, host: Host = "127.0.0.1", port: Port = None, as_json: AsJson = False
+) -> None:
     """Read an MQTT topic (MEDASSETS_STREAM__MQTT_*) through a spool in the installation's home."""
 
     def source(config: Settings, pipeline: Pipeline) -> Source:
@@ -59,11 +67,15 @@ def mqtt(until_idle: UntilIdle = None, as_json: AsJson = False) -> None:
         pipeline.dead_letter = DocumentLetters(open_documents(config), _sealer(config)).send
         return MqttSource(config.stream, pipeline, Spool(config.home / "streams" / "mqtt.db"))
 
-    _run("mqtt", source, until_idle, as_json)
+    _run("mqtt", source, until_idle, as_json, (host, port))
 
 
 def _run(
-    name: str, make: Callable[[Settings, Pipeline], Source], until_idle: float | None, as_json: bool
+    name: str,
+    make: Callable[[Settings, Pipeline], Source],
+    until_idle: float | None,
+    as_json: bool,
+    address: tuple[str, int | None],
 ) -> None:
     config = settings()
     from medassets.ingest.streams.runner import Limits, StreamError, run_stream
@@ -78,6 +90,7 @@ def _run(
         pipeline = pipeline_of(config, name)
         source = make(config, pipeline)
         progress.caught_up = source.caught_up
+        _serve_counts(name, pipeline, *address)
         run_stream(
             source,
             pipeline,
@@ -95,6 +108,22 @@ def _run(
         emit(counts)
     else:
         err.print(", ".join(f"{count} {what}" for what, count in counts.items()), highlight=False)
+
+
+def _serve_counts(name: str, pipeline: Pipeline, host: str, port: int | None) -> None:
+    """Serve the pipeline's counts to Prometheus, for as long as this process lives."""
+    if port is None:
+        return
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from medassets.commands.server import port_is_free
+    from medassets.ingest.streams.measures import StreamCollector
+
+    if not port_is_free(host, port):
+        stop(BAD_INPUT, f"port {port} on {host} is in use: choose another with --port")
+    registry = CollectorRegistry()
+    registry.register(StreamCollector(name, pipeline.counts))
+    start_http_server(port, addr=host, registry=registry)
 
 
 def pipeline_of(config: Settings, source: str) -> Pipeline:

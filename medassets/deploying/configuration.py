@@ -16,7 +16,7 @@ import yaml
 from medassets.deploying.stack import STACK_PROFILES, StackProfile
 
 #: Processes that Prometheus asks; their names are what ``deployment/prometheus`` tells them apart by.
-MEASURED = ("api", "exporter")
+MEASURED = ("api", "exporter", "stream-kafka", "stream-mqtt")
 #: Where the file of their addresses lies below the configuration folder.
 TARGETS = "targets/medassets.json"
 
@@ -50,9 +50,10 @@ def configuration(profile: StackProfile, at: Mapping[str, str]) -> dict[str, str
             "allow_anonymous true\n"
             "persistence true\n"
             f"persistence_location {at['mosquitto_data']}/\n"
-            "max_queued_messages 100000\n"
+            # A reader that is away must find every message when it comes back.
+            "max_queued_messages 0\n"
         )
-        targets = [{"targets": [at[name]], "labels": {"job": name}} for name in MEASURED]
+        targets = [{"targets": [at[name.replace("-", "_")]], "labels": {"job": name}} for name in MEASURED]
         files[TARGETS] = json.dumps(targets, indent=1) + "\n"
     return files
 

@@ -41,6 +41,8 @@ BIND = "127.0.0.1"
 LEAST_FREE = 1_000_000_000
 #: Rules and dashboards of the monitors, in a checkout or an editable installation.
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
+#: Names a site's own broker.
+STREAM_SERVERS = "MEDASSETS_STREAM__KAFKA_SERVERS"
 #: Marks processes of an installation, so that they and no others are found again.
 MARK = "MEDASSETS_STACK"
 #: Where Debian keeps servers that are not on everybody's path.
@@ -117,7 +119,12 @@ def plan(settings: Settings, profile: StackProfile) -> Plan:
     for process in members:
         command = process.native_command or process.command
         found = find_program(command[0])
-        if found is None and process.optional:
+        if (log := _forgotten(process, members)) and not set_by_site(settings, STREAM_SERVERS):
+            made.notes.append(
+                f"{process.name} is left out: what stands in for {log} forgets its log when it stops; "
+                f"name a broker of your own ({STREAM_SERVERS})"
+            )
+        elif found is None and process.optional:
             made.notes.append(f"{process.name} is left out: {command[0]} is not installed")
         elif found is None:
             missing.append(f"{command[0]} ({_brings(process)})")
@@ -135,13 +142,32 @@ def plan(settings: Settings, profile: StackProfile) -> Plan:
     return made
 
 
+def set_by_site(settings: Settings, variable: str) -> bool:
+    """Whether a site says itself what a variable of the stack says; a part of a section is one variable."""
+    *sections, name = variable.removeprefix("MEDASSETS_").lower().split("__")
+    place: object = settings
+    for section in sections:
+        place = getattr(place, section)
+    return name in getattr(place, "model_fields_set", ())
+
+
+def _forgotten(process: Process, members: list[Process]) -> str | None:
+    """The log that a process would lose its place in, because a stand-in holds it in memory only."""
+    held = {member.name for member in members if member.native_command}
+    return next((name for name in process.needs if name in held), None)
+
+
 def _ready(process: Process, command: list[str], made: Plan, settings: Settings) -> Ready:
     data = settings.home / "services" / process.name
     port = made.ports.get(process.name)
     at = {**made.at, "port": str(port), "data": str(data)}
     environment = {name: filled(value, at) for name, value in process.environment.items()}
     if process.is_own:
-        shared = {name: filled(value, at) for name, value in shared_environment(made.profile).items()}
+        shared = {
+            name: filled(value, at)
+            for name, value in shared_environment(made.profile).items()
+            if not set_by_site(settings, name)
+        }
         own = {"DAGSTER_HOME": f"{settings.home}/dagster", "BENTOML_HOME": f"{settings.home}/bentoml"}
         # A site's own stores go before those of the stack.
         environment = shared | settings.as_environment() | TELEMETRY_OFF | own | environment

@@ -199,6 +199,16 @@ PROCESSES: tuple[Process, ...] = (
         port=3090, health="tcp", memory_mb=512, cpus=0.5, image="training", needs=("postgres",),
     ),
     Process(
+        name="stream-kafka",
+        command=("medassets", "stream", "kafka", "--host", "{bind}", "--port", "{port}"),
+        port=3091, health="tcp", memory_mb=1024, cpus=1.0, image="training", needs=("kafka",),
+    ),
+    Process(
+        name="stream-mqtt",
+        command=("medassets", "stream", "mqtt", "--host", "{bind}", "--port", "{port}"),
+        port=3092, health="tcp", memory_mb=1024, cpus=1.0, image="training", needs=("postgres", "mosquitto"),
+    ),
+    Process(
         name="prometheus",
         command=(
             "prometheus", "--config.file={config}/prometheus/prometheus.yml", "--storage.tsdb.path={data}",
@@ -249,6 +259,7 @@ def shared_environment(profile: StackProfile) -> dict[str, str]:
         return {}
     return {
         "MEDASSETS_STREAM__KAFKA_SERVERS": "{kafka}",
+        "MEDASSETS_STREAM__KAFKA_PARTITIONS": "4",
         "MEDASSETS_STREAM__MQTT_HOST": "{mosquitto_host}",
         "MEDASSETS_STREAM__MQTT_PORT": "{mosquitto_port}",
         "MEDASSETS_PREDICTIONS_URL": "postgresql://medassets:{password}@{postgres}/postgres",

@@ -159,6 +159,18 @@ def test_what_is_optional_is_left_out_with_a_note(tmp_path, monkeypatch):
     assert any("kafka is stood in for by tansu" in note for note in made.notes)
 
 
+def test_a_stream_waits_for_a_broker_that_keeps_its_log(tmp_path, every_program):
+    made = plan(Settings(home=tmp_path), "full")
+    assert "stream-mqtt" in {m.process.name for m in made.members}
+    assert "stream-kafka" not in {m.process.name for m in made.members}
+    assert any(note.startswith("stream-kafka is left out") for note in made.notes)
+    own = Settings(home=tmp_path, stream={"kafka_servers": "broker:9092"})
+    (stream,) = (m for m in plan(own, "full").members if m.process.name == "stream-kafka")
+    assert "MEDASSETS_STREAM__KAFKA_SERVERS" not in stream.environment
+    assert json.loads(stream.environment["MEDASSETS_STREAM"])["kafka_servers"] == "broker:9092"
+    assert stream.environment["MEDASSETS_STREAM__MQTT_HOST"] == "127.0.0.1"
+
+
 def test_a_taken_port_a_full_disk_and_a_foreign_folder_are_refused_together(
     tmp_path, every_program, monkeypatch
 ):

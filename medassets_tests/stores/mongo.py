@@ -1,6 +1,6 @@
 """A server that speaks enough of MongoDB's wire protocol for the document store, over a dictionary.
 
-It answers what the store asks for (hello, ping, replace, delete, find by id, all in order, count, collections)
+It answers what the store asks for (hello, ping, replace, delete, find by id, all in order, count, names)
 and refuses the rest. It shows that the client's calls are right, not that a MongoDB server does as it should.
 Protocol: https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/
 """
@@ -50,7 +50,8 @@ class _Handler(socketserver.StreamRequestHandler):
 
 def _command(body: bytes) -> dict[str, Any]:
     """Read the sections of a message: the command, and documents beside it."""
-    at, found = 4, {}
+    at = 4
+    found: dict[str, Any] = {}
     while at < len(body):
         kind, size = body[at], struct.unpack_from("<i", body, at + 1)[0]
         section = body[at + 1 : at + 1 + size]

@@ -23,9 +23,41 @@ if TYPE_CHECKING:
 #: Messages that one call to librdkafka hands over.
 _CHUNK = 2000
 #: librdkafka reads ahead this much and then waits: back-pressure reaches the broker.
-_AHEAD = {"queued.max.messages.kbytes": 65_536, "queued.min.messages": 20_000}
+_AHEAD = {
+    "queued.max.messages.kbytes": 65_536,
+    "queued.min.messages": 20_000,
+    # It asks again a second after it had read enough; by then we have waited.
+    "fetch.queue.backoff.ms": 20,
+}
 _TIMEOUT = 15.0
+#: Copies of a topic that is made: as many as the broker makes by itself.
+_BROKERS_CHOICE = -1
 LOG = logging.getLogger(__name__)
+
+
+def dead_topic(settings: StreamSettings) -> str:
+    """Name of the topic for messages that are no event."""
+    return settings.kafka_dead_topic or f"{settings.kafka_topic}.dead"
+
+
+def make_topics(settings: StreamSettings, partitions: int) -> None:
+    """Make the topics of events and of dead letters where the broker lacks them.
+
+    Raises:
+        StreamError: the broker cannot be reached, or refuses.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient({"bootstrap.servers": settings.kafka_servers, **settings.kafka_options}, logger=LOG)
+    wanted = {settings.kafka_topic: partitions, dead_topic(settings): 1}
+    topics = [NewTopic(name, count, _BROKERS_CHOICE) for name, count in wanted.items()]
+    for name, made in admin.create_topics(topics, request_timeout=_TIMEOUT).items():
+        try:
+            made.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise StreamError(f"topic {name} cannot be made: {error.args[0].str()}") from error
 
 
 class KafkaSource:
@@ -40,6 +72,8 @@ class KafkaSource:
 
         self._topic, self._group = settings.kafka_topic, settings.kafka_group
         self._pipeline, self._moved = pipeline, False
+        if settings.kafka_partitions is not None:
+            make_topics(settings, settings.kafka_partitions)
         self._dead = DeadLetters(settings)
         pipeline.dead_letter = self._dead.send
         self._consumer = Consumer(
@@ -174,7 +208,7 @@ class DeadLetters:
     """
 
     def __init__(self, settings: StreamSettings) -> None:
-        self._topic = settings.kafka_dead_topic or f"{settings.kafka_topic}.dead"
+        self._topic = dead_topic(settings)
         self._options = {
             "bootstrap.servers": settings.kafka_servers,
             "enable.idempotence": True,

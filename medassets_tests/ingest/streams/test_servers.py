@@ -147,6 +147,20 @@ def test_dead_letters_hold_the_payload_and_the_reason(kafka_bootstrap, topic, pr
     reader.close()
 
 
+def test_a_missing_topic_is_made_only_where_the_settings_say_so(kafka_bootstrap, process):
+    from confluent_kafka.admin import AdminClient
+
+    name = f"new-{uuid4().hex[:8]}"
+    given = {"kafka_servers": kafka_bootstrap, "kafka_topic": name}
+    refused = process("kafka", **given)
+    assert name.encode() in refused.communicate(timeout=DEADLINE)[0] and refused.returncode
+    finish(process("kafka", kafka_partitions="3", **given))
+    topics = AdminClient({"bootstrap.servers": kafka_bootstrap}).list_topics(timeout=10).topics
+    assert [len(topics[topic].partitions) for topic in (name, f"{name}.dead")] == [3, 1]
+    produce(kafka_bootstrap, name, payloads(100))
+    assert finish(process("kafka", kafka_partitions="3", **given))["written"] == 100
+
+
 def test_a_group_shares_the_partitions_out(kafka_bootstrap, topic, process, tmp_path):
     lake, count = tmp_path / "home" / "lake", 2000
     produce(kafka_bootstrap, topic, payloads(count))
