@@ -24,8 +24,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medassets.settings import Settings
+
 #: Commits in which a day of events arrives.
 BATCHES = 4
+NAMES = ("symptom_events", "symptom_days")
 
 
 def day_of_events(day: dt.date, sites: Sequence[str], number: int, seed: int) -> pa.Table:
@@ -56,22 +59,16 @@ def day_of_events(day: dt.date, sites: Sequence[str], number: int, seed: int) ->
     return pa.table(columns, schema=EVENT_SCHEMA)
 
 
-def backfill(lake: Path, home: Path, days: Sequence[str], sites: Sequence[str]) -> None:
+def backfill(settings: Settings, days: Sequence[str], sites: Sequence[str]) -> None:
     """Make every day of every site, and print what each hundred runs took."""
     import dagster as dg
 
     from medassets.orchestration.build import build_definitions
-    from medassets.orchestration.io_managers import DeltaIOManager
-    from medassets.settings import Settings
 
-    definitions = build_definitions(
-        Settings(home=home, _env_file=None),
-        modules=["streams"],
-        resources={"io_manager": DeltaIOManager(lake_dir=str(lake))},
-    )
+    definitions = build_definitions(settings, modules=["streams"])
     job = definitions.resolve_job_def("symptom_days_of_stream")
     print("| partitions | seconds | processor seconds | peak MB |\n| --- | --- | --- | --- |")
-    with dg.DagsterInstance.local_temp(str(home)) as instance:
+    with dg.DagsterInstance.local_temp(str(settings.home)) as instance:
         instance.add_dynamic_partitions("sites", list(sites))
         clocks: tuple[Callable[[], float], ...] = (time.perf_counter, time.process_time)
         began = [clock() for clock in clocks]
@@ -130,25 +127,24 @@ def main() -> None:
     days = list(DAYS.get_partition_keys())[: options.days]
     sites = [f"site {number}" for number in range(1, options.sites + 1)]
     with tempfile.TemporaryDirectory() as folder:
-        lake, home = Path(folder, "lake"), Path(folder, "home")
-        events = str(lake / "clinical" / "symptom_events")
+        settings = Settings(home=folder, _env_file=None)
+        events, summaries = (str(settings.lake_dir / "clinical" / name) for name in NAMES)
         for number, day in enumerate(days):
             rows = day_of_events(dt.date.fromisoformat(day), sites, options.events, number)
             for batch in rows.to_batches(max_chunksize=-(-rows.num_rows // BATCHES)):
                 write_deltalake(events, batch, mode="append", partition_by=["event_day"])
         print(f"{len(days)} days of {len(sites)} sites, {options.events} events each")
-        home.mkdir()
-        backfill(lake, home, days, sites)
-        summaries, day = str(lake / "clinical" / "symptom_days"), pc.field("day") == days[0]
+        backfill(settings, days, sites)
+        day = pc.field("day") == days[0]
         compact(summaries)
         for wanted in (day, pc.field("site") == sites[0], day & (pc.field("site") == sites[0])):
             opened(summaries, wanted)
         # The time is no partition: these files are skipped by the statistics that the log keeps of each.
         noon = dt.datetime.combine(dt.date.fromisoformat(days[0]), dt.time(12), dt.UTC)
-        minute = (pc.field("event_time") >= noon) & (pc.field("event_time") < noon + dt.timedelta(minutes=1))
-        opened(events, minute)
+        hour = (pc.field("event_time") >= noon) & (pc.field("event_time") < noon + dt.timedelta(hours=1))
+        opened(events, hour)
         compact(events)
-        opened(events, minute)
+        opened(events, hour)
 
 
 if __name__ == "__main__":
