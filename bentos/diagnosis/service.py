@@ -1,7 +1,8 @@
 """The diagnosis service as a bento: it opens the desk and mounts the HTTP interface of ``medassets``.
 
-What belongs here: how BentoML starts and watches the service. What does not: routes
-(``medassets.serving.http``) and answers (``medassets.serving.answering``).
+What belongs here: how BentoML starts and watches the service. What does not: what a worker makes when it
+starts (``medassets.serving.worker``), routes (``medassets.serving.http``) and answers
+(``medassets.serving.answering``).
 
 A built bento carries its bundle in the folder ``bundle`` beside this file; without it the installation's
 latest bundle is served. When another bundle becomes the latest, the service changes to it. Where the bundle
@@ -10,31 +11,35 @@ is not what its manifest says, the service stays up, not ready, and says why.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 
-from medassets.serving.http import create_app
-from medassets.serving.logs import log_as_json
-from medassets.serving.measures import Measures
-from medassets.serving.oidc import open_gate
-from medassets.serving.swap import DeskKeeper
-from medassets.settings import Settings, switch_telemetry_off
+from medassets.settings import switch_telemetry_off
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 switch_telemetry_off()
-logger = logging.getLogger("medassets")
-
 BUNDLE = Path(__file__).parent / "bundle"
 
-settings = Settings()
-if settings.log_format == "json":
-    log_as_json()
-measures = Measures()
-keeper = DeskKeeper(settings, measures=measures)
-if settings.auth == "off":
-    logger.warning("MEDASSETS_AUTH=off: everyone who reaches this service may ask it; for development only")
-gate = open_gate(settings)
+
+class Application:
+    """The application, which a worker makes when it starts.
+
+    BentoML reads this file in two processes, one after the other: in the one that supervises, and in the
+    worker. The first needs the service's name only; what the second imports would take it another second.
+    """
+
+    made: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        await self.made(scope, receive, send)
+
+
+application = Application()
 
 
 @bentoml.service(
@@ -46,27 +51,16 @@ gate = open_gate(settings)
     # The access log would hold paths with prediction ids; the audit log is the record of who asked what.
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(
-    create_app(
-        keeper,
-        gate,
-        rate_limit=settings.rate_limit,
-        cors_origins=settings.cors_origins,
-        page_url=settings.page_url,
-        measures=measures,
-    ),
-    path="/",
-)
+@bentoml.asgi_app(application, path="/")
 class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""
 
     def __init__(self) -> None:
+        from medassets.serving.worker import open_worker
+
         context = bentoml.server_context
         tag = f"{context.bento_name}:{context.bento_version}" if context.bento_name else "none"
-        keeper.bento = tag
-        keeper.open(BUNDLE if BUNDLE.is_dir() else None)
-        if settings.follow_latest:
-            keeper.follow()
+        application.made, self._keeper = open_worker(tag, BUNDLE if BUNDLE.is_dir() else None)
 
     async def __is_ready__(self) -> bool:
-        return keeper.desk is not None
+        return self._keeper.desk is not None

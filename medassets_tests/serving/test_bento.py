@@ -61,7 +61,8 @@ def test_the_same_bundle_and_code_are_not_built_again(built, home):
 
 def test_the_service_imports_no_training_library(built):
     _, bento = built
-    code = f"import sys, service; print([m for m in {TRAINING!r} if m in sys.modules])"
+    modules = "sys, service, medassets.serving.worker"
+    code = f"import {modules}; print([m for m in {TRAINING!r} if m in sys.modules])"
     source = str(bento.path / "src")
     environment = {**os.environ, "PYTHONPATH": source}
     result = subprocess.run(
