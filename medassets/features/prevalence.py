@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from medassets.features.rare_arrays import read_parquet
 from medassets.features.rare_model import Ranking
 
 FILE = "prevalence.parquet"
@@ -101,7 +102,7 @@ def load_prior(directory: Path, candidates: Sequence[str]) -> np.ndarray | None:
     path = directory / FILE
     if not path.is_file():
         return None
-    table = pq.read_table(path)
+    table = read_parquet(path)
     return log_prior(table, candidates, float(json.loads((table.schema.metadata or {})[_WEIGHT])))
 
 

@@ -2,9 +2,8 @@
 ontology.
 
 What belongs here: helpers without medical meaning. What does not: profiles, ratios, evidence. It is on the
-serving
-path: numpy and scipy only. Arrays are kept one a file (``.npy``), so that the bytes depend on the content
-alone and large ones can be mapped instead of read.
+serving path: numpy, scipy and pyarrow only. Arrays are kept one a file (``.npy``), so that the bytes depend
+on the content alone and large ones can be mapped instead of read.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from medassets.knowledge.ontology import Ontology
@@ -43,6 +44,12 @@ def load_array(directory: Path, name: str) -> np.ndarray | sp.csr_matrix:
         for part in ("data", "indices", "indptr", "shape")
     )
     return sp.csr_matrix((data, indices, indptr), shape=tuple(int(s) for s in shape))
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read one file; ``read_table`` would bring in data sets, and with them pandas where it is installed."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
 
 
 def csr_of_lists(rows: list[np.ndarray], n_columns: int) -> sp.csr_matrix:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
-from medassets.features.rare_arrays import load_array, save_array
+from medassets.features.rare_arrays import load_array, read_parquet, save_array
 from medassets.knowledge.ontology import Ontology
 
 _ROWS = ("disease", "term", "frequency", "counted", "foreign")
@@ -43,11 +43,11 @@ def save_knowledge(knowledge: RareKnowledge, directory: Path) -> None:
 
 def load_knowledge(directory: Path) -> RareKnowledge:
     """Read what :func:`save_knowledge` wrote."""
-    terms = pq.read_table(directory / "ontology.parquet")
+    terms = read_parquet(directory / "ontology.parquet")
     metadata = terms.schema.metadata or {}
     ontology = Ontology.from_table(terms, metadata.get(b"hpo_version", b"unknown").decode())
-    diseases = pq.read_table(directory / "candidates.parquet").to_pydict()
-    references = pq.read_table(directory / "annotation_references.parquet")["references"].to_pylist()
+    diseases = read_parquet(directory / "candidates.parquet").to_pydict()
+    references = read_parquet(directory / "annotation_references.parquet")["references"].to_pylist()
     disease, term, frequency, counted, foreign = (
         cast(np.ndarray, load_array(directory, f"annotation_{name}")) for name in _ROWS
     )
@@ -78,7 +78,7 @@ def save_cases(cases: CaseSet, directory: Path) -> None:
 
 def load_cases(directory: Path) -> CaseSet:
     """Read what :func:`save_cases` wrote."""
-    rows = pq.read_table(directory / "cases.parquet").to_pydict()
+    rows = read_parquet(directory / "cases.parquet").to_pydict()
     return CaseSet(
         rows["case_id"], rows["disease_id"],
         [np.array(x, np.int32) for x in rows["observed"]], [np.array(x, np.int32) for x in rows["excluded"]],
