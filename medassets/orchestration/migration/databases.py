@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from medassets.orchestration.migration.parts import Part, RowDigest, Summary
-from medassets.serving.databases import Database, Execute, Postgres, open_database
+from medassets.serving.databases import Database, Execute, open_database
+from medassets.serving.postgres import Postgres
 from medassets.stores.documents import Documents
 
 #: Tables in the order in which rows may refer to each other, with their columns.
