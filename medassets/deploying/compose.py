@@ -32,6 +32,8 @@ HOME = "/var/lib/medassets"
 CONFIG = "/etc/medassets"
 #: The profile picks its folder of configuration; one variable, so that the two cannot differ.
 FOLDER = "./${COMPOSE_PROFILES:-small}"
+#: Of 1,024 that a container has by default.
+BACKGROUND_SHARES = 256
 HEADER = (
     "# Generated from medassets/deploying/stack.py (`python -m medassets.deploying.compose FOLDER`):\n"
     "# change the table, not this file. `medassets up` starts the same processes without containers.\n"
@@ -114,6 +116,7 @@ def _service(process: Process) -> dict[str, Any]:
         "deploy": {
             "resources": {"limits": {"cpus": str(process.cpus), "memory": f"{process.memory_mb}M"}},
         },
+        "cpu_shares": BACKGROUND_SHARES if process.background else None,
         "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}},
         # A store that the profile does not have is not waited for.
         "depends_on": {

@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> None:
     """Wait for every check, then run the command in this process's place.
 
     Args:
-        arguments: a JSON file with ``environment`` and ``user``, checks (``health``), ``--``, the command.
+        arguments: a JSON file with ``environment``, ``user`` and ``nice``, checks (``health``), ``--``, the
+            command.
 
     Raises:
         SystemExit: what is needed did not become healthy; the message says what and why.
@@ -34,6 +35,7 @@ def main(arguments: list[str]) -> None:
     variables, checks, command = arguments[0], arguments[1:end], arguments[end + 1 :]
     given = json.loads(Path(variables).read_text(encoding="utf-8"))
     os.environ |= given["environment"]
+    os.nice(given["nice"])
     deadline = time.monotonic() + WAIT_SECONDS
     for check in checks:
         said = ""

@@ -43,6 +43,8 @@ LEAST_FREE = 1_000_000_000
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 #: Names a site's own broker.
 STREAM_SERVERS = "MEDASSETS_STREAM__KAFKA_SERVERS"
+#: Added to the niceness of what works in the background, and of the runs that it starts.
+NICE = 10
 #: Marks processes of an installation, so that they and no others are found again.
 MARK = "MEDASSETS_STACK"
 #: Where Debian keeps servers that are not on everybody's path.
@@ -271,7 +273,12 @@ def write_files(made: Plan) -> Path:
     for ready in made.members:
         file = _environment_file(made, ready.process)
         file.parent.mkdir(exist_ok=True)
-        write_private(file, json.dumps({"environment": ready.environment, "user": ready.user}, indent=1))
+        told = {
+            "environment": ready.environment,
+            "user": ready.user,
+            "nice": NICE if ready.process.background else 0,
+        }
+        write_private(file, json.dumps(told, indent=1))
     manager = made.folder / "supervisord.conf"
     write_private(manager, supervisor_file(made))
     return manager

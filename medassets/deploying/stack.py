@@ -53,6 +53,7 @@ class Process:
         optional: on one machine, left out with a note where the program is missing.
         start_seconds: how long it may take until it is healthy.
         awaits_bundle: it starts when the first bundle is there.
+        background: where processors are short, what answers people goes before it, and so do the stores.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Process:
     optional: bool = False
     start_seconds: int = 60
     awaits_bundle: bool = False
+    background: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -166,19 +168,19 @@ PROCESSES: tuple[Process, ...] = (
             "-m", "medassets.definitions", "--location-name", "medassets",
         ),
         port=4266, health="tcp", memory_mb=3072, cpus=2.0,
-        image="training", profiles=BOTH, needs=("postgres",), start_seconds=90,
+        image="training", profiles=BOTH, needs=("postgres",), start_seconds=90, background=True,
     ),
     Process(
         name="webserver",
         command=("dagster-webserver", "-h", "{bind}", "-p", "{port}", "-w", "{config}/workspace.yaml"),
         port=3070, health="http:/server_info", memory_mb=640, cpus=1.0,
-        image="training", profiles=BOTH, needs=("code-server",), start_seconds=90,
+        image="training", profiles=BOTH, needs=("code-server",), start_seconds=90, background=True,
     ),
     Process(
         name="daemon",
         command=("dagster-daemon", "run", "-w", "{config}/workspace.yaml"),
         port=None, health="exec:dagster-daemon liveness-check", memory_mb=640, cpus=1.0,
-        image="training", profiles=BOTH, needs=("code-server",), start_seconds=120,
+        image="training", profiles=BOTH, needs=("code-server",), start_seconds=120, background=True,
     ),
     Process(
         name="api",

@@ -118,7 +118,9 @@ def test_the_managers_file_waits_restarts_and_keeps_secrets_out(tmp_path, every_
         assert words[end + 1 :] == ready.command and words[4:end] == ready.waits
         variables = Path(words[3])
         assert variables.stat().st_mode & 0o077 == 0
-        assert json.loads(variables.read_text()) == {"environment": ready.environment, "user": ready.user}
+        told = json.loads(variables.read_text())
+        assert (told["environment"], told["user"]) == (ready.environment, ready.user)
+        assert (told["nice"] > 0) == ready.process.background
     assert any("bundles/latest" in wait for m in made.members if m.process.name == "api" for wait in m.waits)
     assert parser["eventlistener:watch"]["events"] == "TICK_60"
 

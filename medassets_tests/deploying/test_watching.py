@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -51,8 +52,8 @@ def test_looks(listener, web, tmp_path):
 
 def test_a_process_starts_when_what_it_needs_is_there(tmp_path):
     variables, file = tmp_path / "environment.json", tmp_path / "bundle"
-    variables.write_text(json.dumps({"environment": {"WORD": "given"}, "user": None}))
-    command = [sys.executable, "-c", "import os; print(os.environ['WORD'])"]
+    variables.write_text(json.dumps({"environment": {"WORD": "given"}, "user": None, "nice": 3}))
+    command = [sys.executable, "-c", "import os; print(os.environ['WORD'], os.nice(0))"]
     process = subprocess.Popen(
         [sys.executable, "-m", "medassets.deploying.launch", str(variables), f"path:{file}", "--", *command],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -60,7 +61,7 @@ def test_a_process_starts_when_what_it_needs_is_there(tmp_path):
     assert "not there yet" in process.stderr.readline() and process.poll() is None
     file.touch()
     said, _ = process.communicate(timeout=30)
-    assert said == "given\n" and process.returncode == 0
+    assert said.split() == ["given", str(os.nice(0) + 3)] and process.returncode == 0
 
 
 def test_what_stops_answering_is_started_anew_once(monkeypatch):
