@@ -85,46 +85,54 @@ def gather(indptr: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 class ParentLevels(NamedTuple):
-    """Edges of the ontology, parents before children, for carrying values downwards.
+    """Terms by their longest way to a root, for carrying values downwards.
 
     Attributes:
-        steps: for each depth the terms of that depth and their parents (n, most parents), padded by
-            repeating one.
+        terms: (m,) terms, parents before children; those that are not asked for are left out.
+        levels: for each depth the place of its first term, and places of the first, second, ... parents.
+            Terms with more parents come first within their depth, so that each array may be shorter than
+            the one before.
     """
 
-    steps: list[tuple[np.ndarray, np.ndarray]]
+    terms: np.ndarray
+    levels: list[tuple[int, list[np.ndarray]]]
 
     @classmethod
     def of(cls, ontology: Ontology, wanted: np.ndarray | None = None) -> ParentLevels:
-        """Order the terms of an ontology by their longest way to a root.
+        """Order the terms of an ontology.
 
         Args:
             ontology: the ontology.
-            wanted: bool (n_terms,), terms whose values are asked for; all when None. Others may be left as
-                they are.
+            wanted: bool (n_terms,), terms whose values are asked for, all when None; ancestors stay as well.
         """
         needed = np.ones(len(ontology), bool) if wanted is None else wanted @ ontology.closure > 0
+        parents = ontology.parents
         depth = np.zeros(len(ontology), np.int64)
-        order = sorted(range(len(ontology)), key=lambda i: (len(ontology.ancestors(i)), i))
-        for i in order:
-            if ontology.parents[i]:
-                depth[i] = 1 + max(depth[p] for p in ontology.parents[i])
-        steps = []
+        for i in sorted(range(len(ontology)), key=lambda i: len(ontology.ancestors(i))):
+            depth[i] = 1 + max((depth[p] for p in parents[i]), default=-1)
+        n_parents = np.array([len(p) for p in parents])
+        order = np.lexsort((-n_parents, depth))
+        order = order[needed[order]]
+        place = np.full(len(ontology), -1, np.int64)
+        place[order] = np.arange(len(order))
+        levels = []
         for level in range(1, int(depth.max(initial=0)) + 1):
-            terms = np.flatnonzero((depth == level) & needed)
-            if len(terms) == 0:
-                continue
-            most = max(len(ontology.parents[i]) for i in terms)
-            parents = np.array([(ontology.parents[i] * most)[:most] for i in terms])
-            steps.append((terms, parents))
-        return cls(steps)
+            members = order[depth[order] == level]
+            if len(members):
+                columns = [
+                    place[[parents[i][j] for i in members if len(parents[i]) > j]]
+                    for j in range(n_parents[members[0]])
+                ]
+                levels.append((int(place[members[0]]), columns))
+        return cls(order, levels)
 
-    def largest_above(self, values: np.ndarray) -> np.ndarray:
-        """Return (n_terms, k): for each term the largest value among itself and its ancestors."""
-        result = values.copy()
-        for terms, parents in self.steps:
-            best = result[terms]
-            for column in parents.T:
-                np.maximum(best, result[column], out=best)
-            result[terms] = best
-        return result
+    def carry_largest(self, values: np.ndarray) -> None:
+        """Give each term the largest value among itself and its ancestors, in place.
+
+        Args:
+            values: (m, k), in the order of ``terms``.
+        """
+        for start, columns in self.levels:
+            for parents in columns:
+                part = values[start : start + len(parents)]
+                np.maximum(part, values.take(parents, axis=0), out=part)

@@ -24,7 +24,6 @@ from medassets.features.rare_arrays import scale_columns
 from medassets.features.rare_memory import META, CaseMemory
 from medassets.features.rare_query import (
     UNEXPLAINED,
-    BlockReader,
     ProfileScores,
     Query,
     mixing_weights,
@@ -35,7 +34,7 @@ from medassets.knowledge.ontology import Ontology
 #: Candidates on a case's list: with known cases, and without.
 LIST_WITH, LIST_WITHOUT = 150, 190
 _TRUSTED = 0.95
-_CHUNK = 64
+_CHUNK = 32
 
 _PROFILE = ("cosine", "best_match", "mixture")
 #: Scores of a candidate, in the order of the feature rows.
@@ -92,7 +91,6 @@ class Evidence:
         # By candidate as well: an explanation reads whole rows, the list whole columns.
         self._updated_rows = np.ascontiguousarray(memory.updated.T)
         self._mixing = mixing_weights(self._closure, ic, memory.background_updated)
-        self._reader = BlockReader(len(ic))
         self._has_case = np.zeros(memory.own.shape[0], bool)
         self._has_case[memory.with_cases] = True
         self._without = np.flatnonzero(~self._has_case)
@@ -178,19 +176,25 @@ class Evidence:
         position, without = _best(with_cases, LIST_WITH), self._choose(wide, short)
         n = len(position)
         chosen = np.concatenate([memory.with_cases[position], without]).astype(np.int32)
-        columns = np.concatenate([query.implied, query.excluded])
-        own = self._reader.read(memory.own, chosen, columns)
-        foreign = self._reader.read(memory.foreign, chosen, columns)
+        against = ProfileScores(query, memory.ic, self._closure, self._mixing)
+        own, foreign = against.read(memory.own, chosen), against.read(memory.foreign, chosen)
         updated = own.copy()
-        updated[:, :n] = memory.updated[memory.active[columns]][:, position]
-        lengths = self._own_length[chosen]
-        updated_lengths = lengths.copy()
-        updated_lengths[:n] = self._updated_length[position]
-        against = ProfileScores(query, columns, self._reader, memory.ic, self._closure, self._mixing)
-        scores = np.zeros((len(SCORES), len(chosen)), np.float32)
-        scores[0:5] = against.full(own, lengths, memory.background)
-        scores[5:10] = against.full(updated, updated_lengths, memory.background_updated)
-        scores[10:13] = against.similarity(foreign, self._foreign_length[chosen])
+        updated[:, :n] = memory.updated[memory.active[against.columns]].take(position, axis=1)
+        # In one go; where there is no case the updated profile is the annotated one.
+        alike = against.similarity(
+            np.concatenate([own, updated[:, :n], foreign], axis=1),
+            np.concatenate(
+                [self._own_length[chosen], self._updated_length[position], self._foreign_length[chosen]]
+            ),
+        )
+        k = len(chosen)
+        scores = np.zeros((len(SCORES), k), np.float32)
+        scores[0:2] = against.ratios(own, memory.background)
+        scores[2:5] = alike[:, :k]
+        scores[5:7] = against.ratios(updated, memory.background_updated)
+        scores[7:10, :n] = alike[:, k : k + n]
+        scores[7:10, n:] = alike[:, n:k]
+        scores[10:13] = alike[:, k + n :]
         for row, name in enumerate(WIDE, start=_FIRST_WIDE):
             scores[row] = wide[name][chosen]
         for row, name in enumerate(BY_CASE, start=_FIRST_BY_CASE):

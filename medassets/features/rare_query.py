@@ -22,7 +22,7 @@ _EXPLAINED, _TRUSTED, _FLOOR = 0.98, 0.95, 1e-5
 #: What a term weighs for a disease that lists none of its ancestors.
 UNEXPLAINED = 0.03
 
-#: Terms and their weights.
+#: Terms, descending, and their weights.
 Vector = tuple[np.ndarray, np.ndarray]
 
 
@@ -33,7 +33,7 @@ class Query:
     Attributes:
         observed: observed terms, ascending.
         excluded: excluded terms that no observed one contradicts, ascending.
-        implied: observed terms and their ancestors, ascending.
+        implied: observed terms and their ancestors, descending.
         kernels: the case as a unit vector for each kernel of the memory.
         implied_ic: unit vector over implied terms, by information content over diseases.
         observed_ic: the same over observed terms.
@@ -65,24 +65,26 @@ class Query:
             closure: (n_terms, n_terms), the terms that each term implies.
             memory: gives the information content.
         """
-        implied = np.unique(closure.indices[gather(closure.indptr, observed)[0]])
+        implied = np.unique(closure.indices[gather(closure.indptr, observed)[0]])[::-1]
         excluded = np.setdiff1d(excluded, implied, assume_unique=True)
-        both = np.concatenate([observed, excluded])
-        ones = np.ones(len(both), np.float32)
+        ones = np.ones(len(observed) + len(excluded), np.float32)
         signed = ones.copy()
         signed[len(observed) :] = -AGAINST
+        both = np.concatenate([observed, excluded])
+        order = np.argsort(-both)
+        shown, absent, both = observed[::-1], excluded[::-1], both[order]
         ic = memory.case_ic
         kernels = {
             "implied": _unit(implied, ic[implied]),
-            "observed": _unit(observed, ic[observed]),
+            "observed": _unit(shown, ic[shown]),
             "assessed": _unit(both, ones),
-            "signed": _unit(both, signed),
-            "excluded": _unit(excluded, ones[: len(excluded)]),
+            "signed": _unit(both, signed[order]),
+            "excluded": _unit(absent, ones[: len(excluded)]),
         }
         return cls(
-            observed, excluded, implied, kernels, _unit(implied, memory.ic[implied]),
-            _unit(observed, memory.ic[observed]), (observed, ones[: len(observed)]),
-            (excluded, ones[len(observed) :]), sex,
+            observed, excluded, implied, kernels,
+            _unit(implied, memory.ic[implied]), _unit(shown, memory.ic[shown]),
+            (shown, ones[: len(observed)]), (absent, ones[: len(excluded)]), sex,
         )  # fmt: skip
 
 
@@ -100,95 +102,84 @@ class ColumnTable:
             rows.eliminate_zeros()
         columns = rows.T.tocsr().astype(np.float32)
         self._n_rows = rows.shape[0]
-        self._data, self._rows, self._bounds = columns.data, columns.indices, columns.indptr
+        self._data, self._rows = columns.data, columns.indices
+        self._bounds = np.stack([columns.indptr[:-1], columns.indptr[1:]], axis=1)
 
     def products(self, vectors: Sequence[Vector]) -> np.ndarray:
         """Return float32 (n_vectors, n_rows)."""
         result = np.zeros((len(vectors), self._n_rows), np.float32)
-        bounds, rows, data, n = self._bounds, self._rows, self._data, self._n_rows
         for row, (terms, weights) in zip(result, vectors, strict=True):
-            for i, term in enumerate(terms.tolist()):
-                # One column at a time, added in place: a product of sparse matrices costs twice as much.
-                csc_matvec(n, 1, bounds[term : term + 2], rows, data, weights[i : i + 1], row)
+            # Chosen columns are added in place, in one call: a product of sparse matrices costs twice as
+            # much. The call walks from each bound to the next. Terms descend, so between the end of one
+            # column and the start of the next, which lies before it, it does nothing.
+            bounds = self._bounds[terms].ravel()
+            csc_matvec(
+                self._n_rows, len(bounds) - 1, bounds, self._rows, self._data, np.repeat(weights, 2), row
+            )
         return result
 
 
-class BlockReader:
-    """Cuts profiles of chosen candidates at a few terms out of sparse matrices; safe for threads."""
-
-    def __init__(self, n_terms: int) -> None:
-        self._n_terms = n_terms
-
-    def places(self, columns: np.ndarray, terms: np.ndarray) -> np.ndarray:
-        """Return the position in ``columns`` of each of ``terms``, -1 where it is not among them."""
-        # A table of its own for each call: several requests are answered at once.
-        place = np.full(self._n_terms, -1, np.int32)
-        place[columns] = np.arange(len(columns), dtype=np.int32)
-        return np.asarray(place[terms])
-
-    def read(self, profiles: sp.csr_matrix, chosen: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return float32 (len(columns), len(chosen))."""
-        rows = profiles[chosen]
-        place = self.places(columns, rows.indices)
-        hit = np.flatnonzero(place >= 0)
-        owner = np.searchsorted(rows.indptr, hit, side="right") - 1
-        block = np.zeros(len(columns) * len(chosen), np.float32)
-        block[place[hit].astype(np.int64) * len(chosen) + owner] = rows.data[hit]
-        return block.reshape(len(columns), len(chosen))
-
-
 class ProfileScores:
-    """Scores of one case against blocks of profiles (terms, candidates)."""
+    """Scores of one case against profiles of chosen candidates, cut out at the terms of the case.
 
-    def __init__(
-        self, query: Query, columns: np.ndarray, reader: BlockReader, ic: np.ndarray, closure: sp.csr_matrix,
-        mixing: np.ndarray,
-    ) -> None:  # fmt: skip
+    Blocks are (terms, candidates), terms in the order of ``columns``.
+    """
+
+    def __init__(self, query: Query, ic: np.ndarray, closure: sp.csr_matrix, mixing: np.ndarray) -> None:
         """Prepare one case.
 
         Args:
             query: the case.
-            columns: terms of the blocks' rows: the implied terms first, then the excluded ones.
-            reader: finds places.
             ic: (n_terms,) information content.
             closure: (n_terms, n_terms), the terms that each term implies.
             mixing: how each of those explains the term, in the order of ``closure.indices``.
         """
-        self._observed = reader.places(columns, query.observed)
-        self._excluded = reader.places(columns, query.excluded)
+        n_implied = len(query.implied)
+        self.columns = np.concatenate([query.implied, query.excluded])
+        # A table of its own for each case: several requests are answered at once.
+        self._place = np.full(len(ic), -1, np.int32)
+        self._place[self.columns] = np.arange(len(self.columns), dtype=np.int32)
+        self._observed = self._place[query.observed]
+        self._excluded = slice(n_implied, None)
         positions, owner = gather(closure.indptr, query.observed)
-        self._above = reader.places(columns, closure.indices[positions])
-        lengths = closure.indptr[query.observed + 1] - closure.indptr[query.observed]
-        self._starts = np.cumsum(lengths) - lengths
-        self._mix = np.zeros((len(query.observed), len(columns)), np.float32)
-        self._mix[owner, self._above] = mixing[positions]
-        self._columns = columns
-        self._ic = ic[columns][:, None]
+        above = self._place[closure.indices[positions]]
+        self._above = np.split(above, np.flatnonzero(np.diff(owner)) + 1) if len(above) else []
+        self._mix = np.zeros((len(query.observed), n_implied), np.float32)
+        self._mix[owner, above] = mixing[positions]
+        self._ic = ic[query.implied][:, None]
         self._weight = max(float(ic[query.observed].sum()), 1e-6)
-        terms, weights = query.implied_ic
-        self._square = np.zeros(len(columns), np.float32)
-        self._square[: len(terms)] = weights * ic[terms]
+        self._square = query.implied_ic[1] * ic[query.implied]
+
+    def read(self, profiles: sp.csr_matrix, chosen: np.ndarray) -> np.ndarray:
+        """Return the block float32 (n_columns, k) of sparse profiles (n_candidates, n_terms)."""
+        rows = profiles[chosen]
+        place = self._place[rows.indices]
+        hit = np.flatnonzero(place >= 0)
+        owner = np.repeat(np.arange(len(chosen)), np.diff(rows.indptr))
+        block = np.zeros(len(self.columns) * len(chosen), np.float32)
+        block[place[hit] * len(chosen) + owner[hit]] = rows.data[hit]
+        return block.reshape(len(self.columns), len(chosen))
 
     def similarity(self, block: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return cosine, best match and mixture: (3, k)."""
-        informative = np.sqrt(block)
+        implied = block[: len(self._ic)]
+        informative = np.sqrt(implied)
         informative *= self._ic
-        if len(self._starts):
-            best = np.maximum.reduceat(informative[self._above], self._starts, axis=0).sum(axis=0)
-        else:
-            best = np.zeros(block.shape[1], np.float32)
-        mixture = np.log(UNEXPLAINED + self._mix @ block).sum(axis=0)
-        return np.stack([(self._square @ block) / lengths, best / self._weight, mixture])
+        best = np.zeros(block.shape[1], np.float32)
+        for above in self._above:
+            best += informative[above].max(axis=0)
+        mixture = np.log(UNEXPLAINED + self._mix @ implied).sum(axis=0)
+        return np.stack([(self._square @ implied) / lengths, best / self._weight, mixture])
 
-    def full(self, block: np.ndarray, lengths: np.ndarray, background: np.ndarray) -> np.ndarray:
-        """Return log ratios of observed and of excluded terms before the similarities: (5, k)."""
-        base = background[self._columns][:, None]
+    def ratios(self, block: np.ndarray, background: np.ndarray) -> np.ndarray:
+        """Return log ratios of observed and of excluded terms: (2, k)."""
+        base = background[self.columns][:, None]
         chance = base[self._observed]
         share = _EXPLAINED * block[self._observed] + ((1 - _EXPLAINED) * chance + _FLOOR)
         observed = np.log(share).sum(axis=0) - np.log(chance + _FLOOR).sum()
         missing = np.log1p(-_TRUSTED * block[self._excluded]).sum(axis=0)
         excluded = missing - np.log1p(-_TRUSTED * base[self._excluded]).sum()
-        return np.concatenate([observed[None], excluded[None], self.similarity(block, lengths)])
+        return np.stack([observed, excluded])
 
 
 def mixing_weights(closure: sp.csr_matrix, ic: np.ndarray, background: np.ndarray) -> np.ndarray:

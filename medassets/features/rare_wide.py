@@ -9,11 +9,14 @@ of a disease is covered follows the best-match average of Phenomizer (Köhler et
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import scipy.sparse as sp
 
 from medassets.features.rare_arrays import ParentLevels, scale_columns, unit_rows
 from medassets.features.rare_memory import KERNELS, RIDGE_KERNELS, CaseMemory
-from medassets.features.rare_query import ColumnTable, Query
+from medassets.features.rare_query import ColumnTable, Query, Vector
 from medassets.features.rare_ratios import log_ratios
 from medassets.knowledge.ontology import Ontology
 
@@ -43,6 +46,9 @@ class WideScores:
         linked = np.bincount(memory.links.indices, minlength=len(ic))
         linked += np.bincount(memory.foreign_links.indices, minlength=len(ic))
         self._levels = ParentLevels.of(ontology, linked > 0)
+        self._place = np.full(len(ic), -1, np.int32)
+        self._place[self._levels.terms] = np.arange(len(self._levels.terms), dtype=np.int32)
+        self._links = sp.vstack([memory.links, memory.foreign_links]).tocsr()[:, self._levels.terms]
         ratios = log_ratios(memory.own)
         # Without the ratios' bases: they are the same for all candidates of a case.
         self._observed_ratio = ColumnTable(ratios.observed.T.tocsr())
@@ -51,8 +57,10 @@ class WideScores:
         self._own_unit = ColumnTable(unit_rows(scale_columns(memory.own, ic)), keep=telling)
         self._foreign_unit = ColumnTable(unit_rows(scale_columns(memory.foreign, ic)), keep=telling)
         self._listed, self._assessed = ColumnTable(memory.listed), ColumnTable(memory.assessed)
-        self._read_sources(memory)
-        self._kernels = {k: ColumnTable(memory.kernels[k]) for k in KERNELS if k != "implied"}
+        self._assessed_sources, self._seen_sources = (
+            _Sources(table, memory) for table in (memory.source_assessed, memory.source_seen)
+        )
+        self._kernels = {k: ColumnTable(memory.kernels[k]) for k in KERNELS}
         self._sizes = np.diff(np.append(memory.case_start, len(memory.case_position))).astype(np.float32)
         self._listed_terms = np.maximum(np.diff(memory.assessed.indptr), 1).astype(np.float32)
 
@@ -64,10 +72,7 @@ class WideScores:
             if len(start) == 0:
                 scores[f"nearest_{kernel}"] = scores[f"average_{kernel}"] = np.zeros((len(queries), 0))
                 continue
-            if kernel == "implied":
-                similarity = self._implied_similarity(queries)
-            else:
-                similarity = self._kernels[kernel].products([q.kernels[kernel] for q in queries])
+            similarity = self._kernels[kernel].products([q.kernels[kernel] for q in queries])
             if similar and kernel in _SIMILAR:
                 scores["similar"] = scores.get("similar", 0) + similarity / len(_SIMILAR)
             scores[f"nearest_{kernel}"] = np.maximum.reduceat(similarity, start, axis=1)
@@ -102,44 +107,42 @@ class WideScores:
             "assessed_of_disease": shared / self._listed_terms,
             "assessed_of_case": shared / np.maximum(n_observed + n_excluded, 1),
             "excluded_listed": excluded_listed / np.maximum(n_excluded, 1),
-            "source_assessed": self._best_source(
-                self._sources[0].products([q.kernels["assessed"] for q in queries])
-            ),
-            "source_seen": self._best_source(self._sources[1].products(observed_ic)),
+            "source_assessed": self._assessed_sources.best([q.kernels["assessed"] for q in queries]),
+            "source_seen": self._seen_sources.best(observed_ic),
         }
-
-    def _implied_similarity(self, queries: list[Query]) -> np.ndarray:
-        """Return float32 (n_queries, n_known): cosine over implied terms; these are many, so always dense."""
-        dense = np.zeros((len(self.memory.ic), len(queries)), np.float32)
-        for i, query in enumerate(queries):
-            terms, weights = query.kernels["implied"]
-            dense[terms, i] = weights
-        return np.ascontiguousarray((self.memory.kernels["implied"] @ dense).T)
 
     def _covered(self, queries: list[Query]) -> tuple[np.ndarray, np.ndarray]:
         """Return how much of each disease the cases cover, own and foreign rows: (n_queries, D)."""
-        above = np.zeros((len(self.memory.ic), len(queries)), np.float32)
+        above = np.zeros((len(self._levels.terms), len(queries)), np.float32)
         for i, query in enumerate(queries):
-            above[query.implied, i] = self.memory.ic[query.implied]
-        above = self._levels.largest_above(above)
-        own, foreign = self.memory.links @ above, self.memory.foreign_links @ above
-        return np.ascontiguousarray(own.T), np.ascontiguousarray(foreign.T)
+            place = self._place[query.implied]
+            above[place[place >= 0], i] = self.memory.ic[query.implied[place >= 0]]
+        self._levels.carry_largest(above)
+        own, foreign = np.split(np.ascontiguousarray((self._links @ above).T), 2, axis=1)
+        return own, foreign
 
-    def _read_sources(self, memory: CaseMemory) -> None:
-        """Prepare the tables of sources; candidates with one source come first, as they need no maximum."""
-        counts = np.diff(np.append(memory.source_start, memory.source_seen.shape[0]))
-        one = counts == 1
-        order = np.concatenate([memory.source_start[one], np.flatnonzero(np.repeat(~one, counts))])
-        self._sources = [ColumnTable(table[order]) for table in (memory.source_assessed, memory.source_seen)]
-        self._one_source, self._more_sources = memory.source_candidate[one], memory.source_candidate[~one]
-        self._more_start = np.cumsum(counts[~one]) - counts[~one]
 
-    def _best_source(self, similarity: np.ndarray) -> np.ndarray:
-        """Return the best similarity over the sources of each candidate: (n_queries, R) to (n_queries, D)."""
-        result = np.zeros((len(similarity), self.memory.own.shape[0]), np.float32)
-        first = len(self._one_source)
-        result[:, self._one_source] = similarity[:, :first]
-        if len(self._more_sources):
-            best = np.maximum.reduceat(similarity[:, first:], self._more_start, axis=1)
-            result[:, self._more_sources] = best
-        return result
+class _Sources:
+    """What single sources list, for the best source of each candidate."""
+
+    def __init__(self, table: sp.csr_matrix, memory: CaseMemory) -> None:
+        """Args: table: (R, T), sources sorted by candidate. memory: says which are of which candidate."""
+        counts = np.diff(np.append(memory.source_start, table.shape[0]))
+        more = counts > 1
+        # The first source of each candidate in the candidate's row; the others stand behind.
+        row = np.full(memory.own.shape[0], -1)
+        row[memory.source_candidate] = memory.source_start
+        padded = sp.vstack([table, sp.csr_matrix((1, table.shape[1]), dtype=np.float32)]).tocsr()
+        others = np.setdiff1d(np.arange(table.shape[0]), memory.source_start)
+        self._table = ColumnTable(padded[np.concatenate([row, others])])
+        self._n, self._more = len(row), memory.source_candidate[more]
+        self._start = np.cumsum(counts[more] - 1) - (counts[more] - 1)
+
+    def best(self, vectors: Sequence[Vector]) -> np.ndarray:
+        """Return float32 (n_vectors, D): the best similarity over each candidate's sources, 0 without."""
+        similarity = self._table.products(vectors)
+        first = similarity[:, : self._n]
+        if len(self._more):
+            others = np.maximum.reduceat(similarity[:, self._n :], self._start, axis=1)
+            first[:, self._more] = np.maximum(first[:, self._more], others)
+        return first
