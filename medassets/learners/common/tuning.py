@@ -93,7 +93,7 @@ def run_study(
         pruner=optuna.pruners.MedianPruner(n_startup_trials=config.tuning.startup_trials, n_warmup_steps=1),
     )
     if not study.trials:
-        study.enqueue_trial(_defaults(name, config), skip_if_exists=True)
+        study.enqueue_trial(first_settings(name, config), skip_if_exists=True)
     folds = len(np.unique(data.folds))
     if config.tuning.engine == "ray":
         _on_ray(study, store, name, data, config, callback)
@@ -223,8 +223,8 @@ def suggest(name: str, trial: Any) -> dict[str, Any]:
             "columns": trial.suggest_float("columns", 0.02, 0.3, log=True),
         }
     return {
-        "width": trial.suggest_categorical("width", [48, 96, 160]),
-        "hidden": trial.suggest_categorical("hidden", [48, 96, 160]),
+        "width": trial.suggest_int("width", 32, 160, step=32),
+        "hidden": trial.suggest_int("hidden", 32, 160, step=32),
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
         "epochs": trial.suggest_int("epochs", 4, 20, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
@@ -232,7 +232,7 @@ def suggest(name: str, trial: Any) -> dict[str, Any]:
     }
 
 
-def _defaults(name: str, config: CommonConfig) -> dict[str, Any]:
+def first_settings(name: str, config: CommonConfig) -> dict[str, Any]:
     """The config's own settings, tried first: a study never ends below where it began."""
     settings = getattr(config, name).model_dump()
     settings.pop("batch", None)

@@ -2,13 +2,14 @@
 
 import json
 import sys
+import warnings
 
 import pytest
 
 from medassets.learners.common.config import BoostingConfig, CommonConfig, ForestConfig, TuningConfig
 from medassets.learners.common.ray_engine import EngineError
 from medassets.learners.common.training import subsample
-from medassets.learners.common.tuning import run_study
+from medassets.learners.common.tuning import TUNED, first_settings, run_study, suggest
 from medassets_tests.learners.common import small
 
 SMALL = subsample(small.data(), 6, seed=1)
@@ -49,6 +50,20 @@ def test_the_best_trial_becomes_the_config():
     best = json.loads(result.trials.column("params")[result.best_trial].as_py())
     assert result.config.boosting.depth == best["depth"]
     assert result.config.forest == config(2).forest
+
+
+@pytest.mark.parametrize("profile", ["quick", "full"])
+@pytest.mark.parametrize("name", TUNED)
+def test_the_configured_settings_stand_in_the_search_space(name, profile):
+    """Optuna refuses, or warns of, a first trial that it could not have drawn."""
+    import optuna
+
+    settings = first_settings(name, getattr(CommonConfig, profile)())
+    study = optuna.create_study()
+    study.enqueue_trial(settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert suggest(name, study.ask()) == settings
 
 
 def test_models_without_a_search_space_are_named():
