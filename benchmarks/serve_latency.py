@@ -56,7 +56,8 @@ def server(
     """Run a server; gives the seconds until it was ready, its process, and the processor's seconds."""
     started = time.monotonic()
     process = subprocess.Popen(
-        command, env=dict(environment(settings)), start_new_session=True,
+        # One thread of OpenBLAS, as the bento's worker has it.
+        command, env={**environment(settings), "OPENBLAS_NUM_THREADS": "1"}, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:

@@ -7,6 +7,7 @@ What does not: HTTP itself (``http``) and how answers come about (``predictor``)
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -274,17 +275,18 @@ def stored_lineage(record: Record, bundles_dir: Path | None) -> Node:
 
 
 def plain(value: Any) -> Any:
-    """The same value with NumPy's numbers and arrays as Python's, so that JSON can carry it.
+    """The same value as JSON carries it: NumPy's numbers and arrays as Python's, tuples as lists.
 
     Raises:
         ValueError: a number is not finite.
     """
-    if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+    try:
+        return json.loads(json.dumps(value, default=_plain_number, allow_nan=False))
+    except ValueError as error:
+        raise ValueError(f"every number of an answer is finite: {error}") from None
+
+
+def _plain_number(value: object) -> Any:
     if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        raise ValueError(f"an answer holds {value}: every number of an answer is finite")
-    return value
+        return value.tolist()
+    raise TypeError(f"an answer holds a {type(value).__name__}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
@@ -182,6 +182,10 @@ def create_app(
     @app.get("/metrics", include_in_schema=False)
     def metrics() -> Response:
         return Response(measures.text(), media_type=CONTENT_TYPE)
+
+    @app.get("/", include_in_schema=False)
+    def start() -> Response:
+        return RedirectResponse("/docs")
 
     app.openapi = lambda: openapi(app)  # type: ignore[method-assign]
     return app

@@ -5,7 +5,7 @@ routes.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -94,12 +94,18 @@ class Door:
             return f"{self.page_url.rstrip('/')}/?prediction={prediction_id}"
         return f"{base}/v1/predictions/{prediction_id}"
 
-    def require(self, right: Right) -> Callable[..., str]:
+    def require(self, right: Right) -> Callable[..., Awaitable[str]]:
         """A dependency that gives the caller's name, or refuses."""
         ring = self.ring
 
-        def actor(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> str:
-            return "anonymous" if ring is None else ring.check(given.credentials if given else None, right)
+        async def actor(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> str:
+            if ring is None:
+                return "anonymous"
+            token = given.credentials if given else None
+            if token and ring.holder(token) is None:
+                # Who is not known here may have to be looked up elsewhere, which takes its time.
+                return await run_in_threadpool(ring.check, token, right)
+            return ring.check(token, right)
 
         return actor
 
