@@ -15,7 +15,7 @@ from medassets.serving.http_parts import MAX_BODY
 from medassets.serving.requests import MAX_DEPTH
 
 #: Tell nothing of anyone: the interface's own description, discovery, and counts for a site's monitoring.
-OPEN = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/cds-services", "/metrics"}
+OPEN = {"/", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc", "/cds-services", "/metrics"}
 #: Who may not pass; every role may browse.
 KEPT_OUT = {"POST": "auditor", "GET": "service"}
 ALL_MAY = {"/v1/terms", "/v1/model-card"}
