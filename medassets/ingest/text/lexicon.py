@@ -19,6 +19,10 @@ from medassets.ingest.text.everyday import PHRASES as EVERYDAY
 from medassets.ingest.text.spanish import PHRASES as SPANISH
 from medassets.knowledge.ontology import INHERITANCE, PHENOTYPIC_ABNORMALITY, Ontology
 
+ONSET, VARIABILITY = "HP:0003674", "HP:0003812"
+#: Roots of what is said of a disease rather than of a patient.
+OF_DISEASES = (INHERITANCE, VARIABILITY, ONSET)
+
 #: How sure it is that who writes the name means the term, by where the name stands.
 NAME = 1.0
 SCOPES = {"EXACT": 0.97, "NARROW": 0.8, "RELATED": 0.65, "BROAD": 0.6}
@@ -86,16 +90,27 @@ class Lexicon:
         entries: key -> entries, the surest first.
         known: stems' numbers that occur in any key; a word outside ends every phrase.
         language: ``en`` or ``es``.
+        stop: words that keys leave out.
+        optional: words that a name may lack.
+        joining: conjunctions.
+        vague: words for which a name says 'abnormal'.
+        abnormal: the number of that word's stem.
     """
 
     def __init__(self, keyed: Iterable[tuple[int, Entry]], known: Iterable[int], language: str) -> None:
+        spanish = language == "es"
         self.language = language
+        self.stop = words.STOP_ES if spanish else words.STOP_EN
+        self.optional = words.OPTIONAL_ES if spanish else words.OPTIONAL_EN
+        self.joining = words.AND_ES if spanish else words.AND_EN
+        self.vague = words.VAGUE_ES if spanish else words.VAGUE_EN
+        self.abnormal = words.number_of(words.stem("anomalia" if spanish else "abnormal", language))
         self.known = frozenset(known)
         self.entries: dict[int, list[Entry]] = {}
         for key, entry in keyed:
             self.entries.setdefault(key, []).append(entry)
         for entries in self.entries.values():
-            entries.sort(key=lambda entry: (-entry.sure, entry.term))
+            entries.sort(key=lambda entry: (-entry.sure, entry.term, entry.surface))
 
     @classmethod
     def of(cls, entries: Iterable[Entry], language: str) -> Lexicon:
@@ -120,13 +135,14 @@ class Lexicon:
             "keys": np.array(keys, dtype=np.int64),
             "sure": np.array(sure, dtype=np.float64),
             "known": np.array(sorted(self.known), dtype=np.int64),
+            "rules": np.frombuffer(words.RULES, dtype=np.uint8),
             **{name: _packed(texts) for name, texts in
                (("terms", terms), ("surfaces", surfaces), ("cased", cased))},
         }  # fmt: skip
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], language: str) -> Lexicon:
-        """Rebuild from ``to_arrays``.
+        """Rebuild from ``to_arrays``; keys made by other rules for words are made again.
 
         Raises:
             KeyError: an array is missing.
@@ -135,6 +151,8 @@ class Lexicon:
         columns = (_unpacked(arrays["terms"]), _unpacked(arrays["surfaces"]), arrays["sure"].tolist(),
                    _unpacked(arrays["cased"]))  # fmt: skip
         entries = (Entry(*row) for row in zip(*columns, strict=True))
+        if "rules" not in arrays or arrays["rules"].tobytes() != words.RULES:
+            return cls.of(entries, language)
         keyed = zip(arrays["keys"].tolist(), entries, strict=True)
         return cls(keyed, arrays["known"].tolist(), language)
 
@@ -161,13 +179,14 @@ def surface_of(name: str) -> str:
 
 
 def english(ontology: Ontology, *, inheritance: bool = False) -> Iterator[Entry]:
-    """Names, synonyms and everyday phrases of the phenotypes; with ``inheritance`` also its modes."""
+    """Names, synonyms and everyday phrases of the phenotypes; with ``inheritance`` also ``OF_DISEASES``."""
     wanted = ontology.is_phenotype.copy()
-    if inheritance and INHERITANCE in ontology.index:
-        wanted |= ontology.under(INHERITANCE)
+    for root in OF_DISEASES if inheritance else ():
+        if root in ontology.index:
+            wanted |= ontology.under(root)
     for i in np.flatnonzero(wanted):
         term = ontology.terms[i]
-        if term in (PHENOTYPIC_ABNORMALITY, INHERITANCE):
+        if term in (PHENOTYPIC_ABNORMALITY, INHERITANCE, ONSET):
             continue
         yield from _variants(term, ontology.names[i], NAME)
         for synonym in ontology.synonyms[i]:
@@ -179,20 +198,22 @@ def english(ontology: Ontology, *, inheritance: bool = False) -> Iterator[Entry]
             else:
                 layperson = synonym.kind == "layperson"
                 yield from _variants(term, synonym.text, sure * (LAYPERSON if layperson else 1.0))
-    for term, phrases in _ours(ontology, EVERYDAY):
+    for term, phrases in _ours(ontology, wanted, EVERYDAY):
         yield from (Entry(term, surface_of(phrase), LAYPERSON, "") for phrase in phrases)
 
 
 def spanish(ontology: Ontology) -> Iterator[Entry]:
     """The Spanish phrases whose terms this release of the ontology holds."""
-    for term, phrases in _ours(ontology, SPANISH):
+    for term, phrases in _ours(ontology, ontology.is_phenotype, SPANISH):
         for place, phrase in enumerate(phrases):
             yield Entry(term, surface_of(phrase), SCOPES["EXACT"] if place else NAME, "")
 
 
-def _ours(ontology: Ontology, phrases: dict[str, tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Our own phrases by the id of the term that they name."""
-    ids = {ontology.names[i]: ontology.terms[i] for i in np.flatnonzero(ontology.is_phenotype)}
+def _ours(
+    ontology: Ontology, wanted: np.ndarray, phrases: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Our own phrases by the id of the wanted term that they name."""
+    ids = {ontology.names[i]: ontology.terms[i] for i in np.flatnonzero(wanted)}
     return ((ids[name], own) for name, own in phrases.items() if name in ids)
 
 

@@ -5,7 +5,7 @@ What belongs here: matches as word positions. What does not: offsets, negation a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from medassets.ingest.text import words
@@ -31,28 +31,57 @@ class Match(NamedTuple):
     sure: float
 
 
+class Passage(NamedTuple):
+    """A text on its way through a lexicon.
+
+    Attributes:
+        text: as it was given.
+        pieces: its words and marks.
+        numbers: the number of each word's stem; negative for marks, stop words and words that no name has.
+        lexicon: the names.
+    """
+
+    text: str
+    pieces: Words
+    numbers: list[int]
+    lexicon: Lexicon
+
+    def entries(self, tokens: Sequence[int], key: int) -> list[Entry]:
+        """The names of words with a key; else those by which the same part of the body is abnormal."""
+        entries, forms, vague = self.lexicon.entries, self.pieces.forms, self.lexicon.vague
+        if found := entries.get(key):
+            return found
+        loose = [i for i in tokens if forms[i] in vague]
+        if len(loose) != 1 or len(tokens) < 2 or any(forms[i] in self.lexicon.joining for i in tokens):
+            return []
+        return entries.get(key - self.numbers[loose[0]] + self.lexicon.abnormal, [])
+
+    def says_abnormal(self, i: int) -> bool:
+        """Whether a word says that something is wrong, and not what."""
+        return self.numbers[i] == self.lexicon.abnormal or self.pieces.forms[i] in self.lexicon.vague
+
+
 def number_in(form: str, lexicon: Lexicon) -> int:
-    """The number of a folded word's stem; negative for marks, stop words and words that no name has."""
+    """The number of a folded word, as ``Passage.numbers`` has it."""
     if form in MARKS.values():
         return _END if form == END else _MARK
-    if form in (words.STOP_ES if lexicon.language == "es" else words.STOP_EN):
+    if form in lexicon.stop:
         return _STOP
     number = words.number_of(words.stem(form, lexicon.language))
-    return number if number in lexicon.known else _UNKNOWN
+    return number if number in lexicon.known or form in lexicon.vague else _UNKNOWN
 
 
-def phrases(pieces: Words, numbers: list[int], lexicon: Lexicon, text: str) -> Iterator[Match]:
+def phrases(passage: Passage) -> Iterator[Match]:
     """Names that stand in one piece; words of degree and side in between may be passed over."""
-    entries = lexicon.entries
-    optional = words.OPTIONAL_ES if lexicon.language == "es" else words.OPTIONAL_EN
-    forms = pieces.forms
+    _, pieces, numbers, lexicon = passage
+    entries, optional, forms = lexicon.entries, lexicon.optional, pieces.forms
     for first, number in enumerate(numbers):
         if number < 0:
             continue
         whole, plain = number, number
         tokens = [first]
         skipped: list[int] = []
-        if number in entries and (match := _match((first,), entries[number], pieces, text, VERBATIM)):
+        if number in entries and (match := _match((first,), entries[number], passage, VERBATIM)):
             yield match
         for i in range(first + 1, min(len(numbers), first + 3 * MAX_WORDS)):
             number = numbers[i]
@@ -70,59 +99,52 @@ def phrases(pieces: Words, numbers: list[int], lexicon: Lexicon, text: str) -> I
                 plain += number
             if len(tokens) > MAX_WORDS:
                 break
-            if number >= 0 and whole in entries:
-                match = _match(tuple(tokens), entries[whole], pieces, text, VERBATIM)
-                if match:
-                    yield match
-                    continue
+            named = passage.entries(tokens, whole) if number >= 0 else []
+            if named and (match := _match(tuple(tokens), named, passage, VERBATIM)):
+                yield match
+                continue
             if skipped and not extra and plain in entries:
                 kept = tuple(token for token in tokens if token not in skipped)
-                match = _match(kept, entries[plain], pieces, text, INFLECTED)
-                if match:
+                if match := _match(kept, entries[plain], passage, INFLECTED):
                     yield match
 
 
-def lists(pieces: Words, numbers: list[int], lexicon: Lexicon, text: str) -> Iterator[Match]:
+def lists(passage: Passage) -> Iterator[Match]:
     """Names that a list has parted: 'short and broad thumbs', 'hypoplasia of the thumbs and radius'."""
-    joining = words.AND_ES if lexicon.language == "es" else words.AND_EN
-    forms = pieces.forms
+    forms, numbers = passage.pieces.forms, passage.numbers
     for place, form in enumerate(forms):
-        if form not in joining:
+        if form not in passage.lexicon.joining:
             continue
-        left = _beside(numbers, forms, place, -1, joining)
-        right = _beside(numbers, forms, place, 1, joining)
+        left, right = _beside(passage, place, -1), _beside(passage, place, 1)
         if not left or not right:
             continue
         # A shared last word: each modifier before the conjunction with what follows the one after.
         for i in left[:3]:
             for head in ((right[1:2]), right[1:3], right[2:3]):
-                yield from _joined((i, *head), numbers, lexicon, pieces, text, ordered=True)
+                yield from _joined((i, *head), passage, ordered=True)
         # A shared modifier before both: 'cleft lip and palate', where the part before is a name too.
-        if len(left) > 1 and numbers[left[1]] + numbers[left[0]] in lexicon.entries:
-            yield from _joined((left[1], right[0]), numbers, lexicon, pieces, text, ordered=True)
+        if len(left) > 1 and numbers[left[1]] + numbers[left[0]] in passage.lexicon.entries:
+            yield from _joined((left[1], right[0]), passage, ordered=True)
         # A shared first word with 'of' after it: what stands after the conjunction belongs to it too.
         for i in left:
             if i + 1 < place and forms[i + 1] in _OF:
                 for tail in (right[:1], right[:2]):
-                    yield from _joined((i, *tail), numbers, lexicon, pieces, text, ordered=False)
+                    yield from _joined((i, *tail), passage, ordered=False)
 
 
-def _joined(
-    tokens: tuple[int, ...], numbers: list[int], lexicon: Lexicon, pieces: Words, text: str, *, ordered: bool
-) -> Iterator[Match]:
+def _joined(tokens: tuple[int, ...], passage: Passage, *, ordered: bool) -> Iterator[Match]:
     """The name of parted words, if there is one; ``ordered``: only with the words in the name's order."""
-    entries = lexicon.entries.get(sum(numbers[i] for i in tokens)) if len(tokens) > 1 else None
-    if entries:
-        written = " ".join(pieces.forms[i] for i in tokens)
-        fitting = [e for e in entries if not ordered or _in_order(e.surface, written)]
-        if match := _match(tokens, fitting, pieces, text, COORDINATED):
-            yield match
+    entries = passage.entries(tokens, sum(passage.numbers[i] for i in tokens)) if len(tokens) > 1 else []
+    if ordered and not passage.says_abnormal(tokens[-1]):  # a 'renal abnormality' is one of the kidney
+        written = " ".join(passage.pieces.forms[i] for i in tokens)
+        entries = [entry for entry in entries if _in_order(entry.surface, written)]
+    if match := _match(tokens, entries, passage, COORDINATED):
+        yield match
 
 
-def _beside(
-    numbers: list[int], forms: list[str], place: int, step: int, joining: frozenset[str]
-) -> list[int]:
+def _beside(passage: Passage, place: int, step: int) -> list[int]:
     """Words beside a conjunction, nearest first: before it as far as its list goes, after it one phrase."""
+    numbers, forms = passage.numbers, passage.pieces.forms
     found: list[int] = []
     i = place + step
     while 0 <= i < len(numbers) and len(found) < LIST_REACH and abs(i - place) <= 3 * LIST_REACH:
@@ -130,25 +152,27 @@ def _beside(
             break
         if step > 0 and found and numbers[i] == _STOP:
             break
-        if numbers[i] >= 0 and forms[i] not in joining:
+        if numbers[i] >= 0 and forms[i] not in passage.lexicon.joining:
             found.append(i)
+            if step < 0 and passage.says_abnormal(i):
+                break  # what is before belongs to it
         elif step < 0 and numbers[i] == _UNKNOWN:
             break
         i += step
     return found
 
 
-def _match(
-    tokens: tuple[int, ...], entries: list[Entry], pieces: Words, text: str, way: float
-) -> Match | None:
+def _match(tokens: tuple[int, ...], entries: list[Entry], passage: Passage, way: float) -> Match | None:
     """The surest entry for the words, and how sure it is as written here; None if none fits."""
+    pieces = passage.pieces
     written = " ".join(pieces.forms[tokens[0] : tokens[-1] + 1])
     best: Entry | None = None
     best_sure = 0.0
     rivals = 0
     for entry in entries:
         if entry.cased:
-            if text[pieces.starts[tokens[0]] : pieces.ends[tokens[-1]]] != entry.cased:
+            as_written = passage.text[pieces.starts[tokens[0]] : pieces.ends[tokens[-1]]]
+            if as_written not in (entry.cased, f"{entry.cased}s"):
                 continue
             factor = 1.0
         elif entry.surface == written:
@@ -177,16 +201,16 @@ def chosen(matches: list[Match], nested: bool) -> list[Match]:
     """The longest matches that do not overlap; a list's parts share words but each has its own."""
     taken: set[int] = set()
     kept: list[Match] = []
-    order = sorted(matches, key=lambda m: (-_weight(m), -m.sure, m.tokens, m.entry.term))
+    order = sorted(matches, key=lambda m: (_parted(m), -len(m.tokens), -m.sure, m.tokens, m.entry.term))
     for match in order:
         own = [token for token in match.tokens if token not in taken]
-        gaps = match.sure <= COORDINATED and match.tokens[-1] - match.tokens[0] >= len(match.tokens)
-        inner = nested and not own and not gaps
-        if len(own) == len(match.tokens) or (gaps and own) or inner:
+        inner = nested and not own and not _parted(match)
+        if len(own) == len(match.tokens) or (_parted(match) and own) or inner:
             taken.update(match.tokens)
             kept.append(match._replace(sure=match.sure * NESTED) if inner else match)
     return sorted(kept, key=lambda match: (match.tokens, match.entry.term))
 
 
-def _weight(match: Match) -> float:
-    return len(match.tokens)
+def _parted(match: Match) -> bool:
+    """Whether a list stands between the words of a match."""
+    return match.sure <= COORDINATED and match.tokens[-1] - match.tokens[0] >= len(match.tokens)

@@ -18,7 +18,7 @@ import numpy as np
 from medassets.ingest.text import words
 from medassets.ingest.text.context import CONTEXTS
 from medassets.ingest.text.lexicon import Lexicon, english, spanish
-from medassets.ingest.text.lookup import chosen, lists, number_in, phrases
+from medassets.ingest.text.lookup import Passage, chosen, lists, number_in, phrases
 from medassets.knowledge.ontology import Ontology
 
 LANGUAGES = ("en", "es")
@@ -70,7 +70,8 @@ class TextMatcher:
 
         Args:
             ontology: names and synonyms, with their scopes.
-            inheritance: find modes of inheritance too (for corpora; they are not findings of a patient).
+            inheritance: find modes of inheritance, variability and onset too (for corpora: they are said of
+                diseases).
         """
         lexicons = {
             "en": Lexicon.of(english(ontology, inheritance=inheritance), "en"),
@@ -133,10 +134,8 @@ class TextMatcher:
             raise ValueError(f"language is {language!r}; known are {', '.join(self.lexicons)}")
         lexicon = self.lexicons[language]
         pieces = words.split(text)
-        numbers = self._numbered(pieces.forms, lexicon)
-        matches = chosen(
-            [*phrases(pieces, numbers, lexicon, text), *lists(pieces, numbers, lexicon, text)], nested
-        )
+        passage = Passage(text, pieces, self._numbered(pieces.forms, lexicon), lexicon)
+        matches = chosen([*phrases(passage), *lists(passage)], nested)
         if not matches:
             return []
         context = CONTEXTS[language]

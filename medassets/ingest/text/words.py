@@ -13,13 +13,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
+#: Beginnings that are written with a hyphen or without one ('pre-auricular', 'preauricular').
+_PREFIXES = (
+    r"\b(?:pre|post|peri|para|infra|supra|sub|inter|intra|retro|micro|macro|hypo|hyper|brachy|dolicho|poly|oligo|"
+    r"mega|neuro|cardio|gastro|cranio|oro|naso|oculo|hepato|dys|hemi|multi|mid|non)"
+)
 #: A word, or a mark that ends a sentence or parts a list. A number keeps its decimal point.
 _PIECE = re.compile(
-    r"\d+(?:[.,]\d+)+|[^\W_]+|(?P<end>[.!?](?=\s|$|[)\]\"”])|;|\n(?=\s*(?:\n|[-*•\d]|[A-ZÁÉÍÓÚÑ]))|\r)"
+    r"\d+(?:[.,]\d+)+|(?i:" + _PREFIXES + r")[-\u2010\u2011][^\W\d_]{3,}|[^\W_]+"
+    r"|(?P<end>[.!?](?=\s|$|[)\]\"”])|;|\n(?=\s*(?:\n|[-*•\d]|[A-ZÁÉÍÓÚÑ]))|\r)"
     r"|(?P<colon>:)|(?P<part>[,()\[\]{}.!?])"
 )
+_HYPHENS = frozenset("-\u2010\u2011")
 #: Forms of the marks: end of a sentence, what parts a list, and the colon of 'seizures: absent'.
 END, PART, COLON = "\x00", "\x01", "\x02"
 MARKS = {"end": END, "part": PART, "colon": COLON}
@@ -31,8 +39,7 @@ def _set(listed: str) -> frozenset[str]:
 
 STOP_EN = _set("of the a an in on to s his her its their both this these at")
 STOP_ES = _set("de del la el las los un una unos en al su sus lo")
-AND_EN = frozenset(("and", "or"))
-AND_ES = frozenset(("y", "e", "o", "u"))
+AND_EN, AND_ES = _set("and or"), _set("y e o u")
 
 #: Words that say how much or where, and that a name may lack.
 OPTIONAL_EN = _set(
@@ -45,51 +52,125 @@ OPTIONAL_ES = _set(
     "derecho derecha muy congenito congenita progresivo progresiva"
 )
 
+#: Words for 'something is wrong with' a part of the body, where a name says that it is abnormal.
+VAGUE_EN = _set(
+    "malformation malformations malformed defect defects deformity deformities deformed lesion lesions "
+    "disorder disorders disturbance disturbances manifestation manifestations involvement finding findings "
+    "change changes symptom symptoms sign signs problem problems dysfunction"
+)
+VAGUE_ES = _set("malformacion malformaciones defecto defectos alteracion alteraciones lesion lesiones")
+
 _SAME_EN = (
-    "and or",
-    "abnormal abnormality anomaly anomalous abnormally",
+    # organs and parts of the body
     "kidney renal",
     "heart cardiac",
     "liver hepatic",
-    "lung pulmonary",
-    "eye ocular",
-    "face facial",
-    "skin cutaneous",
-    "tooth teeth dental",
-    "foot feet",
+    "lung pulmonary pulmonic",
+    "eye ocular ophthalmic ophthalmologic ophthalmological",
+    "eyelid lid",
+    "ear otic aural otologic otological",
+    "pinna pinnae auricle auricular",
+    "helix helices helical",
+    "hearing auditory",
+    "face facial facies craniofacial",
+    "skin cutaneous dermal",
+    "tooth teeth dental dentition",
+    "gum gingiva gingival",
+    "lip labial",
+    "tongue lingual",
     "nose nasal",
+    "nostril nares naris",
     "mouth oral",
-    "muscle muscular",
-    "spine spinal",
-    "vertebra vertebrae vertebral",
-    "limb extremity",
-    "thorax thoracic",
-    "pelvis pelvic",
-    "skeleton skeletal",
-    "cranium cranial",
-    "abdomen abdominal",
     "larynx laryngeal",
     "pharynx pharyngeal",
-    "uterus uterine",
-    "testis testes testicular testicle",
-    "iris irides",
-    "penis penile",
+    "lacrimal lachrymal",
+    "muscle muscular musculature",
+    "joint articular",
+    "skeleton skeletal",
+    "cranium cranial skull",
+    "spine spinal",
+    "vertebra vertebrae vertebral",
+    "thorax thoracic chest",
+    "clavicle clavicular collarbone",
+    "mandible mandibular",
+    "patella patellar kneecap",
+    "femur femoral thighbone",
+    "tibia tibial",
+    "pelvis pelvic",
+    "limb extremity",
+    "foot feet",
+    "toe hallux halluces",
+    "finger digit digital",
+    "phalanx phalanges phalangeal phalange",
+    "epiphysis epiphyses epiphyseal",
+    "metaphysis metaphyses metaphyseal",
+    "cortex cortical cortices",
+    "palm palmar",
+    "sole plantar",
+    "nail ungual",
+    "abdomen abdominal",
     "intestine intestinal bowel",
-    "tumor neoplasm",
-    "delay delayed retarded retardation",
-    "decreased decrease reduced reduction diminished",
-    "increased increase elevated elevation raised",
-    "absent missing lack",
-    "wide broad",
-    "difficulty problem",
-    "behavior behavioral behaviour behavioural",
-    "intellectual intellect",
+    "spleen splenic",
+    "anus anal",
+    "uterus uterine",
+    "vagina vaginal",
+    "testis testes testicular testicle",
+    "penis penile",
+    "genital genitalia",
+    "breast mammary",
+    "artery arterial",
+    "vein venous",
+    "ventricle ventricular",
+    "iris irides",
+    "vermis vermian",
     "neurologic neurological nervous",
-    "hypoplasia hypoplastic underdevelopment underdeveloped",
-    "wasting wasted",
+    # findings
+    "abnormal abnormality anomaly anomalous abnormally",
+    "tumor neoplasm neoplastic neoplasia",
     "carcinoma carcinomatous",
+    "seizure convulsion",
+    "bleeding hemorrhage hemorrhagic",
+    "failure insufficiency",
+    "impairment impaired",
+    "wasting wasted atrophy atrophic",
+    "hypoplasia hypoplastic underdevelopment underdeveloped small",
+    "difficulty problem",
     "growth grow",
     "speech speaking",
+    "walk walking walked",
+    "behavior behavioral behaviour behavioural",
+    "intellectual intellect",
+    # degree, size, shape, time
+    "delay delayed retarded retardation",
+    "decreased decrease decreasing reduced reduction diminished low",
+    "increased increase increasing elevated elevation raised high",
+    "absent missing lack agenesis",
+    "large big enlarged enlargement",
+    "wide broad broadened widened widening",
+    "short shortening shortened shortness",
+    "long elongated elongation",
+    "thin thinning thinned",
+    "thick thickened thickening",
+    "flat flattened flattening",
+    "dilated dilatation dilation dilatated",
+    "prominent protruding prominence protrusion",
+    "multiple numerous",
+    "supernumerary extra accessory",
+    "recurrent frequent repeated",
+    "early premature",
+    "distal terminal",
+    "circulating serum plasma blood",
+    "concentration level",
+    "1st first",
+    "2nd second index",
+    "3rd third",
+    "4th fourth",
+    "5th fifth little pinky pinkie",
+    "1 i",
+    "2 ii",
+    "3 iii",
+    "4 iv",
+    "and or",
 )
 _SAME_ES = (
     "renal rinon",
@@ -108,7 +189,7 @@ _SUFFIXES_EN = (
     *("ities", "ation", "ition", "ating", "ative", "ional", "istic", "ously", "mental"),
     *("ness", "ated", "ions", "ical", "ally", "ment", "ency", "ence", "ancy", "ance"),
     *("ity", "ate", "ion", "ing", "ism", "ist", "ous", "ive", "ary", "ent", "ant", "ian"),
-    *("ic", "al", "ia", "ed", "ar", "ly", "um", "us", "y", "e", "a"),
+    *("ic", "al", "ia", "ed", "ar", "um", "us", "y", "e", "a"),
 )
 _ENDINGS_EN = (
     ("plasia", "plas"), ("plastic", "plas"), ("trophy", "troph"), ("trophic", "troph"), ("lepsy", "lept"),
@@ -120,7 +201,12 @@ _ENDINGS_EN = (
 _MIN_STEM = 3
 #: A stem this long is of one meaning, unless the word is a verb's form.
 _LONG_STEM, _LONG_STEM_ADJECTIVE = 5, 4
+_LONG_STEM_VERB, _LONG_ADVERB, _LONG_VERB = 9, 6, 7
 _VERBAL = ("ing", "ed", "e", "ation", "or", "ive", "al")
+
+
+#: Tells keys that these rules made from those of an earlier release.
+RULES = blake2b(Path(__file__).read_bytes(), digest_size=16).digest()
 
 
 class Words(NamedTuple):
@@ -154,10 +240,10 @@ def fold(word: str) -> str:
     """Lower case, without accents; the letter of 'type A' stays apart from the article."""
     if word == "A":
         return word
-    if word.isascii():
+    if word.isalnum() and word.isascii():
         return word.lower()
     letters = unicodedata.normalize("NFKD", word.casefold())
-    return "".join(c for c in letters if not unicodedata.combining(c))
+    return "".join(c for c in letters if not unicodedata.combining(c) and c not in _HYPHENS)
 
 
 def inflected(word: str, other: str) -> bool:
@@ -172,7 +258,8 @@ def inflected(word: str, other: str) -> bool:
         return False
     long_enough = len(first) >= (_LONG_STEM_ADJECTIVE if word.endswith("ic") else _LONG_STEM)
     # 'sleep' is the stem of 'sleepy', and another thing.
-    return first.isupper() or (long_enough and not word.endswith(_VERBAL) and word != first)
+    verbal = word.endswith(_VERBAL) and len(first) < _LONG_STEM_VERB
+    return first.isupper() or (long_enough and not verbal and word != first)
 
 
 def stem(word: str, language: str = "en") -> str:
@@ -202,6 +289,9 @@ def _singular(word: str) -> str:
 def _spelled(word: str) -> str:
     """American spelling; applied to names and text alike, so it need not be right for every word."""
     word = word.replace("ae", "e").replace("oe", "e")
+    if len(word) > _LONG_VERB and word.endswith(("ise", "ised", "ising", "isation")):
+        head, _, tail = word.rpartition("is")
+        word = f"{head}iz{tail}"
     return word.replace("our", "or") if len(word) > 5 else word
 
 
@@ -217,7 +307,12 @@ def _reduced(word: str) -> str:
 
 def _stem_en(word: str) -> str:
     singular = _spelled(_singular(word))
-    return _CLASS_EN.get(singular) or _CLASS_EN.get(singular.removesuffix("ly")) or _reduced(singular)
+    if singular in _CLASS_EN:
+        return _CLASS_EN[singular]
+    # 'early', 'microcephaly' and 'polydactyly' are no adverbs.
+    if len(singular) > _LONG_ADVERB and not singular.endswith(("aly", "yly")):
+        singular = singular.removesuffix("ly")
+    return _CLASS_EN.get(singular) or _reduced(singular)
 
 
 def _stem_es(word: str) -> str:
