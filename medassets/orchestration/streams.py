@@ -6,10 +6,10 @@ of its own does (``medassets stream``).
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from medassets.ingest.streams.events import EVENT_SCHEMA
 from medassets.ingest.streams.pipeline import EVENTS
@@ -24,7 +24,7 @@ def events_of_day(settings: Settings, day: str, site: str) -> tuple[pa.Table, in
     table = _events(settings)
     if table is None:
         return EVENT_SCHEMA.empty_table(), None
-    rows = table.to_pyarrow_table(filters=[_on(day), ("site", "=", site)])
+    rows = _files_of_day(table, day).to_table(filter=pc.field("site") == site)
     return rows.cast(EVENT_SCHEMA), int(table.version())
 
 
@@ -33,10 +33,8 @@ def sites_of_day(settings: Settings, day: str) -> list[str]:
     table = _events(settings)
     if table is None:
         return []
-    found: list[str] = (
-        table.to_pyarrow_table(columns=["site"], filters=[_on(day)])["site"].unique().to_pylist()
-    )
-    return sorted(found)
+    sites = _files_of_day(table, day).to_table(columns=["site"])["site"]
+    return sorted(sites.unique().to_pylist())
 
 
 def changed_days(settings: Settings, since: int) -> tuple[dict[str, int], int]:
@@ -61,8 +59,9 @@ def changed_days(settings: Settings, since: int) -> tuple[dict[str, int], int]:
     return days, version
 
 
-def _on(day: str) -> tuple[str, str, date]:
-    return ("event_day", "=", date.fromisoformat(day))
+def _files_of_day(table: Any, day: str) -> Any:
+    """Give a day's partition as a dataset; the other days' files are left out while the log is read."""
+    return table.to_pyarrow_dataset(file_pruning_predicate=[("event_day", "=", day)])
 
 
 def _files(table: Any) -> list[dict[str, Any]]:
