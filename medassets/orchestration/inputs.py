@@ -1,12 +1,15 @@
 """How an asset gets what it reads: inputs by key, and knowledge from a source's record.
 
 What belongs here: a few words that every asset module uses. What does not: domain logic. Parsing a source
-again in each asset costs less than a second and spares a second form of the same knowledge in the lake.
+again in each asset costs less than a second and spares a second form of the same knowledge in the lake; the
+ontology, which most of them read, is parsed once in a process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -59,10 +62,15 @@ def table_outs(tables: Mapping[str, str], domain: str) -> dict[str, dg.AssetOut]
 
 
 def ontology_of(source: SourceFile) -> Ontology:
-    """Read the ontology."""
+    """Read the ontology; what runs in one process shares it, for nothing changes it."""
+    return _ontology_at(source.open_path(), source.version)
+
+
+@lru_cache(maxsize=1)
+def _ontology_at(path: Path, version: str) -> Ontology:
     from medassets.knowledge.ontology import Ontology
 
-    return Ontology.from_obo(source.open_path())
+    return Ontology.from_obo(path)
 
 
 def crosswalk_of(source: SourceFile) -> Crosswalk:
