@@ -4,9 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 #: Fixtures that start servers.
 pytest_plugins = ["medassets_tests.servers"]
+
+#: Examples are the same in every run, and no busy machine makes one fail.
+settings.register_profile(
+    "medassets", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("medassets")
 
 
 @pytest.fixture(scope="session")

@@ -132,7 +132,7 @@ def test_a_mask_of_nothing_changes_nothing() -> None:
     assert mask(PATIENTS, KNOWLEDGE, seed=9).to_pylist() == PATIENTS.to_pylist()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.floats(0, 1))
 def test_hiding_takes_answers_away_and_invents_none(seed: int, rate: float) -> None:
     masked = mask(PATIENTS, KNOWLEDGE, seed=seed, unknown_rate=rate)

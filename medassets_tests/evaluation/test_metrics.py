@@ -15,7 +15,7 @@ ranks_strategy = st.lists(
 
 
 @given(ranks_strategy)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rank_metrics_are_ordered_and_inside_their_intervals(ranks):
     got = metrics.rank_metrics(ranks, resamples=200)
     assert got["n"] == len(ranks)
@@ -28,7 +28,7 @@ def test_rank_metrics_are_ordered_and_inside_their_intervals(ranks):
 
 
 @given(ranks_strategy)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_cases_does_not_change_the_estimate(ranks):
     forwards, backwards = metrics.rank_metrics(ranks), metrics.rank_metrics(ranks[::-1])
     assert forwards["mrr"] == pytest.approx(backwards["mrr"])
@@ -124,7 +124,7 @@ def test_ece_of_a_calibrated_and_of_an_overconfident_answer():
 
 
 @given(st.integers(2, 5), st.integers(1, 20), st.integers(0, 1000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_brier_and_ece_stay_in_range(classes, n, seed):
     rng = np.random.default_rng(seed)
     p, truth = rng.dirichlet(np.ones(classes), n), rng.integers(0, classes, n)

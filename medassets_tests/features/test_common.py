@@ -119,7 +119,7 @@ def records(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     return evidence, unknown
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(records(), min_size=1, max_size=4))
 def test_the_table_is_encoded_like_its_rows_and_decoding_is_the_inverse(
     rows: list[tuple[list[str], list[str]]],

@@ -51,7 +51,7 @@ def entropy(p: np.ndarray) -> float:
         st.sampled_from([c for c in CODES if KNOWLEDGE.evidence(c).type == "B"]), unique=True, max_size=5
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_information_is_the_expected_fall_of_entropy(known: list[str]) -> None:
     interview = start(PLAIN)
     answers = PLAIN.encode([known[::2]], [[]])
@@ -71,7 +71,7 @@ def test_information_is_the_expected_fall_of_entropy(known: list[str]) -> None:
 
 
 @given(st.permutations(["E_91", "E_201", "E_66", "E_79", "E_129"]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_order_of_answers_does_not_matter(order: list[str]) -> None:
     def told(codes) -> np.ndarray:
         interview = start(PLAIN)

@@ -19,7 +19,7 @@ from medassets_tests.learners.rare.fixtures_few_shot import made_up_ontology
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(0, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nearest_scores_equal_the_plain_definition(labels: list[int], seed: int) -> None:
     known = np.sort(np.array(labels))
     similarity = np.random.default_rng(seed).uniform(-1, 1, (3, len(known))).astype(np.float32)

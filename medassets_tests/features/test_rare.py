@@ -101,7 +101,7 @@ def test_an_observed_term_speaks_for_the_disease_that_shows_it_and_excluded_agai
     assert ratios.of_candidate([term], stranger, excluded=True)[0] > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, len(ONTOLOGY) - 1), min_size=1, max_size=8))
 def test_largest_above_equals_the_largest_among_ancestors(chosen):
     values = np.zeros(len(ONTOLOGY))

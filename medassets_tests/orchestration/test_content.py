@@ -3,7 +3,7 @@
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medassets.orchestration.content import file_sha256, folder_hash, table_hash
@@ -33,7 +33,6 @@ def _table(rows: list[tuple]) -> pa.Table:
     return pa.Table.from_pylist(records, schema=SCHEMA)
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, max_size=8), st.randoms(use_true_random=False), st.integers(0, 8))
 def test_order_and_chunks_do_not_matter(rows, random, cut):
     table = _table(rows)
@@ -44,7 +43,6 @@ def test_order_and_chunks_do_not_matter(rows, random, cut):
     assert table_hash(chunked, ["id"]) == table_hash(table, ["id"])
 
 
-@settings(deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=8))
 def test_a_changed_value_changes_the_hash(rows):
     table = _table(rows)

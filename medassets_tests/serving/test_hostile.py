@@ -65,7 +65,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_body_makes_an_error_of_the_server_or_an_undocumented_answer(client, path, data):
     shaped = SHAPED.get(path, OBJECTS).map(lambda value: json.dumps(value).encode())
@@ -82,7 +82,7 @@ def test_no_body_makes_an_error_of_the_server_or_an_undocumented_answer(client, 
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions/{}", "/v1/lineage/{}", "/v1/terms?q={}"])
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(min_size=1, max_size=30))
 def test_no_path_or_query_makes_an_error_of_the_server(client, path, value):
     assert client.get(path.format(quote(value, safe=""))).status_code in (200, 400, 404)

@@ -43,9 +43,6 @@ def headers(desk, tmp_path):
 @SCHEMA.parametrize()
 @settings(
     max_examples=15,
-    deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.filter_too_much,

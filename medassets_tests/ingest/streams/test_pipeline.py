@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medassets.ingest.streams.pipeline import EVENTS
@@ -119,7 +119,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(steps=STEPS)
 def test_any_batches_and_any_crashes_give_the_same_tables(steps):
     sent = [message(i, event(i // 2 * 2) if i % 5 else b"{poison") for i in range(24)]

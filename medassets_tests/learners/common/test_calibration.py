@@ -84,7 +84,7 @@ def test_conformal_needs_rows():
         fit_conformal(np.zeros((0, 3)), np.zeros(0, dtype=int), np.zeros(0), 0.9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**16))
 def test_sparse_differentials_name_exactly_their_members(seed):
     rng = np.random.default_rng(seed)

@@ -21,7 +21,7 @@ from medassets.learners.common.training import (
 from medassets_tests.learners.common import small
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(unknown=st.floats(0, 0.9), wrong=st.floats(0, 0.4), seed=st.integers(0, 2**16))
 def test_corrupted_details_agree_with_their_questions(unknown, wrong, seed):
     space = small.data().space

@@ -13,7 +13,7 @@ from medassets_tests.learners.rare.fixtures_few_shot import made_up_cases, made_
     st.integers(1, 3),
     st.integers(0, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_support_and_query_never_share_a_publication(
     cases: list[tuple[int, int]], shots: int, seed: int
 ) -> None:
