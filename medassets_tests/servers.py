@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
@@ -23,9 +22,8 @@ import psycopg
 import pytest
 import redis
 
-from medassets.commands.server import free_port, port_is_free, stop_process
-
-START_SECONDS = 30.0
+from medassets.commands.server import free_port, stop_process
+from medassets_tests.waiting import listens, until
 
 
 def program(name: str, package: str, *folders: str) -> str:
@@ -51,11 +49,9 @@ def listening(command: Sequence[str], port: int, log: Path) -> Iterator[subproce
     with log.open("ab") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=stream, start_new_session=True)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while port_is_free("127.0.0.1", port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
-            time.sleep(0.02)
+        until(lambda: process.poll() is not None or listens(port), pause=0.02)
+        if process.poll() is not None:
+            pytest.fail(f"{command[0]} did not start:\n{log.read_text(errors='replace')[-2000:]}")
         yield process
     finally:
         stop_process(process)

@@ -5,7 +5,6 @@ import json
 import sqlite3
 import subprocess
 import sys
-import time
 
 import httpx
 import psycopg
@@ -72,10 +71,8 @@ def test_help_names_the_exit_codes_and_imports_nothing_heavy():
         "heavy = ('dagster', 'torch', 'mlflow', 'pandas', 'polars', 'bentoml', 'numpy'); "
         "print([m for m in heavy if m in sys.modules])"
     )
-    started = time.monotonic()
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-    assert time.monotonic() - started < 10
     assert "Exit codes" in invoke("--help").output
 
 

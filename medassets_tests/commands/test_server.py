@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+
+from medassets_tests.waiting import until
 
 #: Writes its number, and ends when the file is there that its second argument names.
 CHILD = """
@@ -31,10 +32,8 @@ def started(tmp_path):
     files = [tmp_path / "one", tmp_path / "two"]
     command = [sys.executable, "-c", RUNNER, CHILD, *map(str, files)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as runner:
-        deadline = time.monotonic() + 30
-        while not all(file.exists() and file.read_text() for file in files):
-            assert time.monotonic() < deadline and runner.poll() is None
-            time.sleep(0.05)
+        until(lambda: runner.poll() is not None or all(f.exists() and f.read_text() for f in files))
+        assert runner.poll() is None
         yield runner, files
         runner.kill()
 

@@ -33,7 +33,7 @@ def web():
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server.server_port
     server.shutdown()
 
@@ -60,7 +60,7 @@ def test_a_process_starts_when_what_it_needs_is_there(tmp_path):
     )  # fmt: skip
     assert "not there yet" in process.stderr.readline() and process.poll() is None
     file.touch()
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=60)
     assert said.split() == ["given", str(os.nice(0) + 3)] and process.returncode == 0
 
 

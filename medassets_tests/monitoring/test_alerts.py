@@ -3,15 +3,11 @@
 import json
 import re
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
@@ -20,6 +16,7 @@ from medassets.serving.answering import Desk
 from medassets.serving.bundle import BundleError
 from medassets.serving.http import create_app
 from medassets_tests.servers import program
+from medassets_tests.waiting import serving, until
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 PROMETHEUS, GRAFANA = DEPLOYMENT / "prometheus", DEPLOYMENT / "grafana"
@@ -80,19 +77,6 @@ def test_dashboards_are_provisioned_and_ask_only_for_what_there_is():
     assert set(METRIC.findall(asked)) <= known
 
 
-@contextmanager
-def serving(app) -> Iterator[tuple[str, uvicorn.Server]]:
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{port}", server
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
 class Faulty:
     """A service whose bundle can be taken away, and whose answers can be slowed or made abstentions."""
 
@@ -125,13 +109,16 @@ def test_the_rules_fire_on_faults_of_the_running_service(desk, prometheus):
     exporter, _ = start_http_server(graph_port, addr="127.0.0.1", registry=registry)
     with (
         serving(create_app(service)) as (address, server),
-        httpx.Client(base_url=f"http://{address}") as client,
+        httpx.Client(base_url=address) as client,
     ):
-        until(lambda: server.started)
         configuration = (PROMETHEUS / "prometheus.local.yml").read_text()
         monitor = prometheus(
             {
-                "prometheus.yml": quick(configuration, port3000=address, port3090=f"127.0.0.1:{graph_port}"),
+                "prometheus.yml": quick(
+                    configuration,
+                    port3000=address.removeprefix("http://"),
+                    port3090=f"127.0.0.1:{graph_port}",
+                ),
                 "rules.yml": quick((PROMETHEUS / "rules.yml").read_text()),
             }
         )
@@ -176,10 +163,3 @@ def asked(address: str, query: str) -> list:
 
 def alerts(address: str) -> set[str]:
     return {row["metric"]["alertname"] for row in asked(address, 'ALERTS{alertstate="firing"}')}
-
-
-def until(true, seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.2)

@@ -5,8 +5,6 @@ send a confirmation to ``/v1/feedback``; the runs appear in the UI with their re
 names both.
 """
 
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,9 +12,7 @@ from dataclasses import replace
 import dagster as dg
 import httpx
 import pytest
-import uvicorn
 
-from medassets.commands.server import free_port
 from medassets.features.cases import CaseSet
 from medassets.learners.rare.listwise import ListwiseConfig
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
@@ -30,6 +26,7 @@ from medassets.serving.swap import DeskKeeper
 from medassets_tests.fixtures_ranker import made_cases, made_knowledge, made_ontology, typical_findings
 from medassets_tests.ingest.fixtures_fhir import bundle, condition, consent, patient
 from medassets_tests.orchestration.test_ehr import Site
+from medassets_tests.waiting import serving, until
 
 HPO, OMIM = "http://human-phenotype-ontology.org", "https://omim.org"
 #: Diseases that the first bundle knows from annotations only.
@@ -116,28 +113,15 @@ def api(site: Site) -> Iterator[httpx.Client]:
     keeper = DeskKeeper(site.settings)
     assert keeper.open()
     keeper.follow()
-    port = free_port()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(keeper), host="127.0.0.1", port=port, log_level="error")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            until(lambda: server.started)
+        with (
+            serving(create_app(keeper)) as (address, _),
+            httpx.Client(base_url=address, timeout=60) as client,
+        ):
             yield client
     finally:
-        server.should_exit = True
-        thread.join(10)
         keeper.stop()
         keeper().store.close()
-
-
-def until(true, seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def ask(client: httpx.Client, disease: int, **more) -> dict:

@@ -157,7 +157,7 @@ def test_events_reach_a_catalogue_over_http(world, tmp_path):
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Catalogue) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         _run(world, tmp_path, f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     assert "toy/report" in {e["outputs"][0]["name"] for e in received if e.get("outputs")}

@@ -7,13 +7,13 @@ Debian's package ``chromium`` and Python's ``playwright``.
 import shutil
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from medassets.commands.server import free_port, stop_process
+from medassets_tests.waiting import listens, until
 
 pytestmark = pytest.mark.browser
 
@@ -33,15 +33,9 @@ def page_address(api_address):
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            assert process.poll() is None, f"`medassets ui` ended with {process.returncode}"
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/_stcore/health").is_success:
-                    break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline, "`medassets ui` did not start in 60 s"
-                time.sleep(0.2)
+        until(lambda: process.poll() is not None or listens(port))
+        assert process.poll() is None, f"`medassets ui` ended with {process.returncode}"
+        assert httpx.get(f"http://127.0.0.1:{port}/_stcore/health", timeout=60).is_success
         yield f"http://127.0.0.1:{port}"
     finally:
         stop_process(process)

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import httpx
 import pytest
@@ -14,6 +13,7 @@ from medassets.serving.bento import build_bento
 from medassets.serving.bundle import BundleError
 from medassets.settings import Settings
 from medassets_tests.serving.conftest import fake_bundle
+from medassets_tests.waiting import LONGEST, listens, until
 
 pytestmark = pytest.mark.integration
 
@@ -94,15 +94,8 @@ def test_it_is_up_but_not_ready_without_a_model(built, home):
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                alive = httpx.get(f"{address}/livez", timeout=2)
-                break
-            except httpx.TransportError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.3)
-        assert alive.status_code == 200
+        until(lambda: process.poll() is not None or listens(port))
+        assert httpx.get(f"{address}/livez", timeout=LONGEST).status_code == 200
         assert httpx.get(f"{address}/readyz").status_code == 503
         question = {"url": f"{address}/diagnose", "json": {"observed": ["HP:0001250"]}}
         assert httpx.post(**question).status_code == 401

@@ -1,6 +1,5 @@
 """The whole service as a process: keys, cache, challenger, hot swap; then with its stores killed under it."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -18,9 +17,9 @@ from medassets.serving.challenge import Challenge, set_challenge
 from medassets.settings import Settings
 from medassets_tests.fixtures_ranker import made_cases, made_knowledge, made_ontology, typical_findings
 from medassets_tests.serving.conftest import fake_bundle
+from medassets_tests.waiting import LONGEST, until
 
 pytestmark = pytest.mark.integration
-SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +53,9 @@ def versions(client):
     return {answer.json()["versions"]["bundle"] for answer in answers}
 
 
-def until(client, expected):
+def until_answers(client, expected):
     """Wait until these bundles answer."""
-    deadline = time.monotonic() + SECONDS
-    while (found := versions(client)) != expected:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.2)
+    until(lambda: versions(client) == expected, pause=0.2)
 
 
 def test_a_service_asks_for_keys_takes_up_bundles_and_logs_every_answer(installation):
@@ -69,15 +65,15 @@ def test_a_service_asks_for_keys_takes_up_bundles_and_logs_every_answer(installa
     with running(bento, settings) as address, KeyRing(settings.api_keys).lent("test", "clinician") as key:
         assert httpx.post(f"{address}/v1/diagnose", json=case(1)).status_code == 401
         headers = {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=address, headers=headers, timeout=SECONDS) as client:
+        with httpx.Client(base_url=address, headers=headers, timeout=LONGEST) as client:
             assert versions(client) == {one}
             set_challenge(bundles, Challenge(two, 0.5))
-            until(client, {one, two})
+            until_answers(client, {one, two})
             point_latest(bundles, two)
-            until(client, {two})
+            until_answers(client, {two})
             assert roll_back(bundles) == one
             set_challenge(bundles, None)
-            until(client, {one})
+            until_answers(client, {one})
             metrics = client.get("/metrics").text
     assert 'medassets_cache_total{outcome="hit"}' in metrics
     assert 'medassets_assignments_total{arm="challenger"}' in metrics
@@ -93,7 +89,7 @@ def test_no_answer_is_wrong_or_unlogged_while_its_stores_are_killed(
     settings = Settings(home=home, predictions_url=postgres, cache={"url": redis_url})
     with running(bento, settings) as address, KeyRing(settings.api_keys).lent("test", "service") as key:
         headers = {"Authorization": f"Bearer {key}"}
-        with httpx.Client(base_url=address, headers=headers, timeout=SECONDS) as client:
+        with httpx.Client(base_url=address, headers=headers, timeout=LONGEST) as client:
             expected = {number: ask(client, number).json()["rare"] for number in range(12)}
 
             def checked(number):

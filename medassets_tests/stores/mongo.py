@@ -101,6 +101,6 @@ def _batch(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def serving() -> Iterator[str]:
     """Address of a server with nothing in it, while the block runs."""
     with _Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"mongodb://127.0.0.1:{server.server_address[1]}/records"
         server.shutdown()

@@ -15,6 +15,7 @@ import pytest
 from medassets.commands.server import stop_process
 from medassets.ingest.streams.pipeline import EVENTS
 from medassets_tests.ingest.streams.samples import event, rejected, table
+from medassets_tests.waiting import until
 
 pytestmark = pytest.mark.servers
 KILLS, DEADLINE = 20, 120.0
@@ -87,18 +88,10 @@ def commits(lake):
     return len(list((lake / EVENTS / "_delta_log").glob("*.json")))
 
 
-def wait_for(reached):
-    """Wait until the stream is so far."""
-    deadline = time.monotonic() + DEADLINE
-    while not reached():
-        assert time.monotonic() < deadline, "the stream makes no progress"
-        time.sleep(0.005)
-
-
 def kill_after_commits(process, lake, wanted, rng):
     """Let it commit a few times, then kill it at a random moment; it may have finished by itself."""
     before = commits(lake)
-    wait_for(lambda: commits(lake) >= before + wanted or process.poll() is not None)
+    until(lambda: commits(lake) >= before + wanted or process.poll() is not None, pause=0.005)
     time.sleep(rng.uniform(0, 0.02))
     process.kill()
     process.communicate()
@@ -177,9 +170,9 @@ def test_two_processes_of_a_group_never_write_the_same(kafka_bootstrap, topic, p
     sent = list(payloads(count))
     produce(kafka_bootstrap, topic, sent[:500])
     both = [process("kafka", **given, idle="600") for _ in range(2)]
-    wait_for(lambda: commits(lake) >= 5)
+    until(lambda: commits(lake) >= 5, pause=0.005)
     produce(kafka_bootstrap, topic, sent[500:])
-    wait_for(lambda: len(table(lake)) == count)
+    until(lambda: len(table(lake)) == count, pause=0.005)
     for running in both:
         running.terminate()
     assert sum(finish(running)["written"] for running in both) == count
@@ -226,7 +219,7 @@ def test_sigterm_writes_what_was_read(kafka_bootstrap, topic, process, tmp_path)
     produce(kafka_bootstrap, topic, payloads(3000))
     lake = tmp_path / "home" / "lake"
     running = process("kafka", kafka_servers=kafka_bootstrap, kafka_topic=topic)
-    wait_for(lambda: commits(lake) >= 5)
+    until(lambda: commits(lake) >= 5, pause=0.005)
     running.terminate()
     counts = finish(running)
     assert counts["written"] == len(table(lake))
