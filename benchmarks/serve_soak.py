@@ -45,6 +45,7 @@ from medassets.settings import Settings
 from medassets.settings_sections import CacheSettings
 
 CASES = 300
+CONNECTIONS = 64
 MALFORMED = (
     b"{",
     b"[]",
@@ -151,11 +152,18 @@ def second_bundle(bundles: Path, first: Path, settings: Settings) -> str:
     return made.version
 
 
-async def ask(client: httpx.AsyncClient, tally: Tally, body: bytes, right: dict[str, Any] | None) -> None:
+async def ask(
+    client: httpx.AsyncClient,
+    free: asyncio.Semaphore,
+    tally: Tally,
+    body: bytes,
+    right: dict[str, Any] | None,
+) -> None:
     """One request, and the check of its answer."""
     started = time.monotonic()
     try:
-        response = await client.post("/v1/diagnose", content=body)
+        async with free:
+            response = await client.post("/v1/diagnose", content=body)
     except httpx.TransportError as error:
         tally.lost += 1
         tally.wrong.append(f"no answer: {type(error).__name__}")
@@ -182,7 +190,11 @@ async def drive(
     """Send at the rate, and let the events happen at their times."""
     rng, tasks = random.Random(1), set()
     # Idle connections are given up before the service does so, or both may at the same moment.
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=2)
+    limits = httpx.Limits(
+        max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS, keepalive_expiry=2
+    )
+    # Requests that a slow service keeps waiting wait here: the client looks at all of its own at each step.
+    free = asyncio.Semaphore(CONNECTIONS)
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits, trust_env=False) as client:
         started, sampled = time.monotonic(), -10.0
         while (elapsed := time.monotonic() - started) < seconds:
@@ -194,9 +206,9 @@ async def drive(
             while tally.sent < (time.monotonic() - started) * rate:
                 tally.sent += 1
                 if rng.random() < malformed:
-                    work = ask(client, tally, rng.choice(MALFORMED), None)
+                    work = ask(client, free, tally, rng.choice(MALFORMED), None)
                 else:
-                    work = ask(client, tally, *rng.choice(cases))
+                    work = ask(client, free, tally, *rng.choice(cases))
                 task = asyncio.create_task(work)
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
