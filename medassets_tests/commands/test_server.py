@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from medassets_tests.waiting import until
+from medassets_tests.waiting import LONGEST, until
 
 #: Writes its number, and ends when the file is there that its second argument names.
 CHILD = """
@@ -17,9 +17,11 @@ with open(sys.argv[1], "w") as file:
 while not os.path.exists(sys.argv[2]):
     time.sleep(0.02)
 """
+#: Heeds Ctrl-C even where the tests run in a shell's background, whose programs do not.
 RUNNER = """
-import os, sys
+import os, signal, sys
 from medassets.commands.server import run_together
+signal.signal(signal.SIGINT, signal.default_int_handler)
 child, *files = sys.argv[1:]
 commands = {file: [sys.executable, "-c", child, file, file + ".end"] for file in files}
 print(run_together(commands, dict.fromkeys(commands, os.environ)))
@@ -51,12 +53,12 @@ def alive(pid: int) -> bool:
 def test_none_outlives_the_one_that_started_them(started, signum):
     runner, files = started
     runner.send_signal(signum)
-    assert "KeyboardInterrupt" in runner.communicate(timeout=30)[1]
+    assert "KeyboardInterrupt" in runner.communicate(timeout=LONGEST)[1]
     assert not any(alive(int(file.read_text())) for file in files)
 
 
 def test_the_one_that_ends_is_named_and_ends_the_others(started):
     runner, (one, two) = started
     two.with_name("two.end").touch()
-    assert runner.communicate(timeout=30)[0].strip() == str(two)
+    assert runner.communicate(timeout=LONGEST)[0].strip() == str(two)
     assert not alive(int(one.read_text()))
