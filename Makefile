@@ -44,8 +44,12 @@ down: install ## stop what `make up` started
 validate-deployment: install ## lint and render everything under deployment/ with the tools at hand; says which are not
 	$(BIN)/python deployment/validate.py
 
-test: install ## every test that needs nothing but this environment
-	$(BIN)/python -m pytest -m 'not browser and not servers and not spark'
+# A file stays with one process, for what it sets up once; each process counts with one thread. The order is that of
+# the folders, in which the longest files are not the last.
+WORKERS ?= 2
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+test: install ## every test that needs nothing but this environment (WORKERS=2 side by side)
+	$(SIDE_BY_SIDE) -m 'not browser and not servers and not spark'
 
 test-browser: install ## the page in real Chromium (Debian's package chromium)
 	$(BIN)/python -m pytest -m browser
@@ -58,7 +62,7 @@ test-spark: install ## the Spark path (Java, and the extra spark)
 	$(BIN)/python -m pytest -m spark
 
 test-fast: install ## without the tests that need a server or a built bundle
-	$(BIN)/python -m pytest -m 'not integration and not browser and not servers and not spark'
+	$(SIDE_BY_SIDE) -m 'not integration and not browser and not servers and not spark'
 
 lint: install ## style, types and import contracts
 	$(BIN)/ruff check .
