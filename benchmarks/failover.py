@@ -113,7 +113,7 @@ def drill(
                 client.start()
             time.sleep(seconds)
             kills = {"api": time.monotonic()}
-            os.killpg(apis[0].pid, signal.SIGKILL)
+            kill(apis[0].pid)
             time.sleep(seconds)
             kills["primary"] = time.monotonic()
             first.kill()
@@ -143,6 +143,14 @@ def counted(clients: Sequence[Client], kills: dict[str, float], promoted: float,
     entries = store.verify()
     store.close()
     return Outcome(len(answers), failed, gaps, promoted, lost, entries)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL to a process and its children: a server without its workers would go on listening."""
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+    for one in (pid, *map(int, children.stdout.split())):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
 
 
 class Server:
@@ -176,11 +184,7 @@ class Server:
 
     def kill(self) -> None:
         """SIGKILL to the server and all its processes, as a power cut would do."""
-        pid = int((self.data / "postmaster.pid").read_text().split()[0])
-        children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
-        for one in (pid, *map(int, children.stdout.split())):
-            with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+        kill(int((self.data / "postmaster.pid").read_text().split()[0]))
 
     def stop(self) -> None:
         """Stop it if it runs."""

@@ -64,8 +64,9 @@ class Diagnosis:
     """Differentials of common and rare diseases from one verified bundle."""
 
     def __init__(self) -> None:
-        from medassets.serving.worker import open_worker
+        from medassets.serving.worker import end_with_server, open_worker
 
+        end_with_server()
         context = bentoml.server_context
         tag = f"{context.bento_name}:{context.bento_version}" if context.bento_name else "none"
         application.made, self._keeper = open_worker(tag, BUNDLE if BUNDLE.is_dir() else None)

@@ -7,6 +7,10 @@ starts a worker (``bentos/diagnosis``).
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -47,3 +51,22 @@ def open_worker(bento: str, bundle_dir: Path | None = None) -> tuple[FastAPI, De
         measures=measures,
     )
     return app, keeper
+
+
+def end_with_server(every: float = 1.0) -> None:
+    """Let this worker end when the process that supervises it is gone, killed as it may have been.
+
+    An orphan would keep the port and its memory, and answer beside the worker of the next server.
+
+    Args:
+        every: seconds between two looks.
+    """
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(every)
+        logger.error("the server of this worker is gone: it ends as well")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="server-watch", daemon=True).start()
