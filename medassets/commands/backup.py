@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from medassets.commands.output import FAILURE, AsJson, emit, err, failures, out, settings, stop
+from medassets.commands.output import AsJson, emit, err, failures, out, settings
 
 
 def backup(
@@ -26,13 +26,8 @@ def backup(
     from medassets.orchestration.backup.archive import BackupError
     from medassets.orchestration.backup.collecting import KEYS, back_up
 
-    with failures(as_json):
-        try:
-            made = back_up(
-                config, folder, seal=encrypt, progress=lambda name: err.print(name, highlight=False)
-            )
-        except BackupError as error:
-            stop(FAILURE, str(error), as_json=as_json)
+    with failures(as_json, BackupError):
+        made = back_up(config, folder, seal=encrypt, progress=lambda name: err.print(name, highlight=False))
     size = sum(entry.size for entry in made.files.values())
     if KEYS in made.files:
         err.print(
@@ -58,11 +53,8 @@ def restore(
     from medassets.orchestration.backup.archive import BackupError
     from medassets.orchestration.backup.restoring import restore as put_back
 
-    with failures(as_json):
-        try:
-            done = put_back(config, folder)
-        except BackupError as error:
-            stop(FAILURE, str(error), as_json=as_json)
+    with failures(as_json, BackupError):
+        done = put_back(config, folder)
     if as_json:
         emit(vars(done))
         return

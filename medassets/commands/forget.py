@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from medassets.commands.output import FAILURE, AsJson, emit, err, failures, out, settings, stop
+from medassets.commands.output import AsJson, emit, err, failures, out, settings
 
 ELSEWHERE = (
     "Copies in backups, message brokers and the sender's own files are not reached from here. "
@@ -27,13 +27,13 @@ def forget(
 ) -> None:
     """Erase a person, prove that nothing is left, and verify the audit log; it cannot be undone."""
     config = settings()
-    with failures(as_json):
-        from medassets.ingest.pseudonyms import Pseudonymizer
-        from medassets.orchestration.erasure import ErasureError
-        from medassets.orchestration.erasure import forget as erase
-        from medassets.serving.answering import open_store
-        from medassets.serving.store import NoPredictionError
+    from medassets.ingest.pseudonyms import Pseudonymizer
+    from medassets.orchestration.erasure import ErasureError
+    from medassets.orchestration.erasure import forget as erase
+    from medassets.serving.answering import open_store
+    from medassets.serving.store import NoPredictionError
 
+    with failures(as_json, ErasureError):
         known = patient.startswith("ps_")
         pseudonym = patient if known else Pseudonymizer.from_settings(config).pseudonym(patient)
         if not yes:
@@ -42,10 +42,7 @@ def forget(
             store = open_store(config)
         except NoPredictionError:
             store = None
-        try:
-            erased = erase(config, store, pseudonym, actor=f"medassets forget by {getpass.getuser()}")
-        except ErasureError as error:
-            stop(FAILURE, str(error), as_json=as_json)
+        erased = erase(config, store, pseudonym, actor=f"medassets forget by {getpass.getuser()}")
     if as_json:
         emit(asdict(erased))
         return

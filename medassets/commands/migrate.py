@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from medassets.commands.output import BAD_INPUT, FAILURE, AsJson, emit, err, failures, out, settings, stop
+from medassets.commands.output import BAD_INPUT, AsJson, emit, err, failures, out, settings, stop
 
 #: What to set so that the installation uses the new place.
 _VARIABLES = {
@@ -46,11 +46,8 @@ def migrate(
         stop(BAD_INPUT, "nothing lies where it would have to be moved from", as_json=as_json)
     for name, opened in parts.items():
         err.print(f"{name} ...", highlight=False)
-        with failures(as_json):
-            try:
-                moved = move(opened())
-            except (MigrationError, OSError) as error:
-                stop(FAILURE, str(error), as_json=as_json)
+        with failures(as_json, MigrationError, OSError):
+            moved = move(opened())
         done.append({**vars(moved), "part": name, "set": _VARIABLES[name] if to != "local" else None})
         if not as_json:
             counts = ", ".join(f"{count} {what}" for what, count in moved.counts.items() if count)

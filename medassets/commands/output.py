@@ -46,8 +46,13 @@ def stop(
 
 
 @contextmanager
-def failures(as_json: bool = False) -> Iterator[None]:
-    """Turn the errors that a user can do something about into a message and an exit code."""
+def failures(as_json: bool = False, *own: type[Exception]) -> Iterator[None]:
+    """Turn the errors that a user can do something about into a message and an exit code.
+
+    Args:
+        as_json: print the message as JSON.
+        own: errors by which what this command does says that it failed.
+    """
     from medassets.knowledge.quarantine import SourceError
     from medassets.serving.bundle import BundleError
     from medassets.serving.requests import RequestError
@@ -56,6 +61,8 @@ def failures(as_json: bool = False) -> Iterator[None]:
 
     try:
         yield
+    except own as error:
+        stop(FAILURE, str(error), as_json=as_json)
     except RequestError as error:
         stop(BAD_INPUT, str(error), as_json=as_json, problems=error.problems)
     except (NoPredictionError, SourceError, FileNotFoundError) as error:

@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from medassets.commands.output import (
+    BAD_INPUT,
     FAILURE,
     AsJson,
     emit,
@@ -60,11 +61,11 @@ def run(
     refuse_faults(config, "run", as_json=as_json)
     from medassets.orchestration.run import RunInProgressError, run_graph
 
-    with failures(as_json):
+    with failures(as_json, RunInProgressError):
         try:
             summary = run_graph(config, select=select, force=force, console=err)
-        except (RunInProgressError, ValueError) as error:
-            stop(FAILURE if isinstance(error, RunInProgressError) else 2, str(error), as_json=as_json)
+        except ValueError as error:  # of the selection
+            stop(BAD_INPUT, str(error), as_json=as_json)
     answer = None
     bento = summary.paths.get("diagnosis_bento")
     if summary.success and example and select is None and bento:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from medassets.commands.output import FAILURE, out, settings, stop
+from medassets.commands.output import failures, out, settings
 
 
 def wheelhouse(
@@ -25,12 +25,10 @@ def wheelhouse(
     from medassets.deploying.medium import MediumError, verify_medium, write_medium
 
     config = settings()
-    try:
+    with failures(False, MediumError):
         if verify:
             out.print(f"{verify_medium(folder)} files as their sums say", highlight=False)
             return
         made = write_medium(config, folder, extras="" if serving else "[platform,native]")
-    except MediumError as error:
-        stop(FAILURE, str(error))
     bundle = f"bundle {made.bundle}" if made.bundle else "no bundle yet (`medassets run` makes one)"
     out.print(f"{made.folder}: {made.wheels} wheels, {bundle}, {made.size / 1e9:.2f} GB", highlight=False)
