@@ -127,7 +127,9 @@ class DeskKeeper:
 
     def _read(self, directory: Path) -> Diagnoser:
         pinned_keys(self._settings).check(directory)
-        return self._load(directory)
+        diagnoser = self._load(directory)
+        diagnoser.rehearse()
+        return diagnoser
 
     def _change(self, diagnoser: Diagnoser) -> None:
         """Answer from this bundle, and from the present challenger, from the next request on."""

@@ -60,6 +60,24 @@ def test_a_damaged_bundle_changes_nothing(home, keeper):
     assert keeper().diagnoser.bundle.version == first
 
 
+def test_a_bundle_answers_nobody_before_it_answered_once(home, ontology):
+    class Broken(FakeRare):
+        def answer(self, *asked):
+            raise ValueError("no scores")
+
+    kinds = {"1": FakeRare, "2": Broken}
+    keeper = DeskKeeper(
+        Settings(home=home),
+        load=lambda path: Diagnoser(
+            load_bundle(path), rare=kinds[(path / "rare" / "x.json").read_text()](ontology)
+        ),
+    )
+    first = made(home, "1")
+    assert keeper.check() and keeper().diagnoser.rare.asked == (["HP:0000118"], [], None, "unknown", 1)
+    made(home, "2")
+    assert not keeper.check() and keeper().diagnoser.bundle.version == first
+
+
 def test_no_request_is_dropped_while_bundles_change(home, keeper):
     versions = {made(home, text) for text in "12"}
     keeper.check()
