@@ -105,8 +105,10 @@ def read_bundle(
     for place, resource in resources:
         of_type.setdefault(str(resource.get("resourceType")), []).append((place, resource))
     patients = of_type.get("Patient", [])
-    if len(patients) > 1:
-        raise RequestError([(patients[1][0], "a second patient: a request is about one")])
+    # The same Patient may stand twice: asked for, and included with what refers to it.
+    for place, other in patients[1:]:
+        if other.get("id") is None or other["id"] != patients[0][1].get("id"):
+            raise RequestError([(place, "a second patient: a request is about one")])
     patient, at = patients[0][1] if patients else {}, time_of(bundle)
     days, sex = age_in_days(patient, at.date()), _SEXES.get(str(patient.get("gender")), "unknown")
     reader = _Reader(codes, ontology, at, None if days is None else days / DAYS_PER_YEAR, sex)

@@ -168,12 +168,17 @@ def test_a_questionnaire_of_this_service_speaks_evidence_codes():
     assert len(read.unmapped) == 2
 
 
+def test_a_patient_that_stands_twice_is_one_patient():
+    assert read_bundle(bundle(PATIENT, PATIENT), CODES).request.sex == "F"
+
+
 @pytest.mark.parametrize(
     ("packet", "field"),
     [
         ({"resourceType": "Patient"}, "resourceType"),
         ({"resourceType": "Bundle", "entry": 3}, "resourceType"),
-        (bundle(PATIENT, PATIENT), "entry[1].resource"),
+        (bundle(PATIENT, PATIENT | {"id": "p2"}), "entry[1].resource"),
+        (bundle({"resourceType": "Patient"}, {"resourceType": "Patient"}), "entry[1].resource"),
         (bundle(PATIENT | {"birthDate": "then"}), "Patient.birthDate"),
         (bundle(PATIENT, timestamp="2019-01-01T00:00:00Z"), "Patient.birthDate"),
         (bundle(PATIENT, timestamp=3), "timestamp"),
