@@ -130,5 +130,5 @@ class MeasuredMiddleware:
         try:
             await self._app(scope, receive, watched)
         finally:
-            route = getattr(scope.get("route"), "path", "none")
+            route = getattr(scope.get("route"), "path", None) or "none"
             self._measures.seen(route, status, time.perf_counter() - started)
