@@ -1,12 +1,13 @@
 """A thousand partitions by day and site, made by a backfill: memory, compaction, and files that are skipped.
 
-Usage: python benchmarks/partitions.py [--days 250] [--sites 4] [--events 200]
+Usage: python benchmarks/partitions.py [--days 250] [--sites 4] [--events 200] [--direct]
 
 Simulated events go to ``clinical/symptom_events``, partitioned as ``medassets stream`` does. Then the graph's
 own asset ``clinical/symptom_days`` is made, without its checks, for each day and site: one Dagster run and
-one commit each, as a backfill in the UI does it, on an instance of SQLite. Printed: seconds and peak memory
-of each hundred runs (memory that stays flat is bounded), files before and after compaction, and how many of
-them a reader opens, by partition and by statistics.
+one commit each, as a backfill in the UI does it, on an instance of SQLite; with --direct by the asset's
+functions alone. Printed: seconds and peak memory of each hundred partitions (memory that stays flat is
+bounded), files before and after compaction, and how many of them a reader opens, by partition and by
+statistics.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import datetime as dt
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -59,8 +61,9 @@ def day_of_events(day: dt.date, sites: Sequence[str], number: int, seed: int) ->
     return pa.table(columns, schema=EVENT_SCHEMA)
 
 
-def backfill(settings: Settings, days: Sequence[str], sites: Sequence[str]) -> None:
-    """Make every day of every site, and print what each hundred runs took."""
+@contextmanager
+def by_runs(settings: Settings, sites: Sequence[str]) -> Iterator[Callable[[str, str], object]]:
+    """Give what makes a partition as a Dagster run of the asset."""
     import dagster as dg
 
     from medassets.orchestration.assets.streams import symptom_days
@@ -68,19 +71,44 @@ def backfill(settings: Settings, days: Sequence[str], sites: Sequence[str]) -> N
 
     resources = resources_for(settings)
     wanted = {name: resources[name] for name in ("settings", "io_manager")}
-    print("| partitions | seconds | processor seconds | peak MB |\n| --- | --- | --- | --- |")
     with dg.DagsterInstance.local_temp(str(settings.home)) as instance:
         instance.add_dynamic_partitions("sites", list(sites))
-        clocks: tuple[Callable[[], float], ...] = (time.perf_counter, time.process_time)
-        began = [clock() for clock in clocks]
-        for number, (day, site) in enumerate(product(days, sites), start=1):
+
+        def make(day: str, site: str) -> object:
             key = dg.MultiPartitionKey({"day": day, "site": site})
-            dg.materialize([symptom_days], partition_key=key, resources=wanted, instance=instance)
-            if number % 100 == 0:
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-                wall, busy = (clock() - start for clock, start in zip(clocks, began, strict=True))
-                print(f"| {number} | {wall:.1f} | {busy:.1f} | {peak:.0f} |", flush=True)
-                began = [clock() for clock in clocks]
+            return dg.materialize([symptom_days], partition_key=key, resources=wanted, instance=instance)
+
+        yield make
+
+
+@contextmanager
+def directly(settings: Settings, sites: Sequence[str]) -> Iterator[Callable[[str, str], object]]:
+    """Give what makes a partition by the asset's functions alone."""
+    from medassets.cohorts.symptom_days import SYMPTOM_DAYS, summarize
+    from medassets.orchestration.lake import LakeTable, Partition
+    from medassets.orchestration.streams import events_of_day
+
+    table = LakeTable(settings.lake_dir / SYMPTOM_DAYS.key, SYMPTOM_DAYS.primary_key)
+
+    def make(day: str, site: str) -> object:
+        events, _ = events_of_day(settings, day, site)
+        return table.write(summarize(events, day), partition=Partition({"day": [day], "site": [site]}))
+
+    yield make
+
+
+def backfill(make: Callable[[str, str], object], days: Sequence[str], sites: Sequence[str]) -> None:
+    """Make every day of every site, and print what each hundred partitions took."""
+    print("| partitions | seconds | processor seconds | peak MB |\n| --- | --- | --- | --- |")
+    clocks: tuple[Callable[[], float], ...] = (time.perf_counter, time.process_time)
+    began = [clock() for clock in clocks]
+    for number, (day, site) in enumerate(product(days, sites), start=1):
+        make(day, site)
+        if number % 100 == 0:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            wall, busy = (clock() - start for clock, start in zip(clocks, began, strict=True))
+            print(f"| {number} | {wall:.1f} | {busy:.1f} | {peak:.0f} |", flush=True)
+            began = [clock() for clock in clocks]
 
 
 def compact(place: str) -> None:
@@ -119,6 +147,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=250)
     parser.add_argument("--sites", type=int, default=4)
     parser.add_argument("--events", type=int, default=200, help="events a day and site")
+    parser.add_argument("--direct", action="store_true", help="without a Dagster run for each partition")
     options = parser.parse_args()
     from deltalake import DeltaTable, write_deltalake
 
@@ -136,7 +165,8 @@ def main() -> None:
             for batch in rows.to_batches(max_chunksize=-(-rows.num_rows // BATCHES)):
                 write_deltalake(table, batch, mode="append")
         print(f"{len(days)} days of {len(sites)} sites, {options.events} events each")
-        backfill(settings, days, sites)
+        with (directly if options.direct else by_runs)(settings, sites) as make:
+            backfill(make, days, sites)
         day = pc.field("day") == days[0]
         compact(summaries)
         for wanted in (day, pc.field("site") == sites[0], day & (pc.field("site") == sites[0])):
