@@ -25,7 +25,7 @@ WHOLE_GRAPH, SOURCES_JOB = "whole_graph", "look_at_sources"
 SOURCES_CRON = "0 5 * * *"
 
 #: How old an asset of a layer may be: (failure, warning). Sources by their release rhythm, clinical tables in
-#: hours, #: models and reports in days.
+#: hours, models and reports in days.
 FRESHNESS: Mapping[str, dg.FreshnessPolicy] = {
     "sources": dg.FreshnessPolicy.time_window(fail_window=timedelta(days=35), warn_window=timedelta(days=8)),
     "clinical": dg.FreshnessPolicy.time_window(

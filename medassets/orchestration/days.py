@@ -16,7 +16,7 @@ import dagster as dg
 
 from medassets.cohorts.tables import TABLES
 from medassets.ingest.inbox import Inbox
-from medassets.orchestration.inputs import describe, tags
+from medassets.orchestration.inputs import asset_keys, describe, tags
 from medassets.settings import Settings
 
 #: Days of arrival, today included.
@@ -29,7 +29,8 @@ DELTA = {"deltalake", "pyarrow"}
 INTERVAL = 30
 #: Whether the daemon evaluates the sensors of what arrives without being told to.
 STATUS = dg.DefaultSensorStatus.RUNNING if Settings().sensors == "on" else dg.DefaultSensorStatus.STOPPED
-_RUNNING = [
+#: A run with one of these has not ended.
+UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -51,7 +52,7 @@ def out_by_day(key: str, domain: str = "both", settings: tuple[str, ...] = ()) -
 
 def keys(*names: str) -> dg.AssetSelection:
     """Select assets by ``layer/name``, with their checks."""
-    return dg.AssetSelection.assets(*(dg.AssetKey(name.split("/")) for name in names))
+    return dg.AssetSelection.assets(*asset_keys(*names))
 
 
 def inbox_sensor(
@@ -81,7 +82,7 @@ def inbox_sensor(
         waiting = inbox.waiting()
         if not waiting:
             yield dg.SkipReason(f"nothing new in {inbox.root}")
-        elif context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=_RUNNING), limit=1):
+        elif context.instance.get_runs(dg.RunsFilter(job_name=job.name, statuses=UNDER_WAY), limit=1):
             # Two runs of one day would overwrite each other's tables.
             yield dg.SkipReason("a run is reading the folder")
         else:

@@ -34,6 +34,11 @@ def ins(*keys: str, **metadata: Any) -> dict[str, dg.AssetIn]:
     return {key.split("/")[-1]: dg.AssetIn(key.split("/"), metadata=metadata or None) for key in keys}
 
 
+def asset_keys(*names: str) -> list[dg.AssetKey]:
+    """Give the keys of assets by ``layer/name``, for inputs that are waited for and read otherwise."""
+    return [dg.AssetKey(name.split("/")) for name in names]
+
+
 def describe(*, settings: tuple[str, ...] = (), code: tuple[str, ...] = ()) -> dict[str, Any]:
     """Give an asset's metadata: settings and further code (below ``medassets/``) that change its result."""
     return {

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from medassets.cohorts.tables import TABLES
 from medassets.orchestration import lineage
+from medassets.orchestration.days import UNDER_WAY
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.monitoring import (
     FEEDBACK,
@@ -38,12 +39,6 @@ MONITOR_JOB, RARE_JOB, COMMON_JOB, TRIAL_JOB = (
 )  # fmt: skip
 #: Tag of every run that makes a challenger; never two at once.
 RETRAINING_TAG = "medassets/retraining"
-UNDER_WAY = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 #: Registry alias of a common model that was trained again and has not been judged yet.
 CHALLENGER_ALIAS = "challenger"
 MODEL, CHAMPION = "common_ensemble", "champion"

@@ -15,7 +15,14 @@ from medassets.orchestration.automation import on_change
 from medassets.orchestration.checks import Rules, table_checks
 from medassets.orchestration.days import DELTA, keys
 from medassets.orchestration.expectations import Classes
-from medassets.orchestration.inputs import common_knowledge_of, crosswalk_of, ins, ontology_of, tags
+from medassets.orchestration.inputs import (
+    asset_keys,
+    common_knowledge_of,
+    crosswalk_of,
+    ins,
+    ontology_of,
+    tags,
+)
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.monitoring import table_or_empty
 from medassets.orchestration.source_files import SourceFile
@@ -140,7 +147,7 @@ def disease_catalogue_tables(
 @dg.asset(
     key=["clinical", "quarantine"],
     ins=ins(*QUARANTINES.values()),
-    deps=[dg.AssetKey(key.split("/")) for key in QUARANTINES_BY_DAY],
+    deps=asset_keys(*QUARANTINES_BY_DAY),
     code_version="2",
     kinds=DELTA,
     tags=tags("both"),

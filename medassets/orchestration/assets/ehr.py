@@ -23,7 +23,7 @@ from medassets.orchestration.days import (
     keys,
     out_by_day,
 )
-from medassets.orchestration.inputs import describe, ins, ontology_of, tags
+from medassets.orchestration.inputs import asset_keys, describe, ins, ontology_of, tags
 from medassets.orchestration.io_managers import DeltaIOManager, SourceIOManager
 from medassets.orchestration.monitoring import table_or_empty
 from medassets.orchestration.source_files import SourceFile
@@ -55,7 +55,7 @@ def fhir_server(context: dg.AssetExecutionContext, settings: dg.ResourceParam[Se
 
 @dg.asset(
     key=["clinical", "ehr_consents"],
-    deps=[dg.AssetKey(["sources", "fhir_server"])],
+    deps=asset_keys("sources/fhir_server"),
     partitions_def=DAYS,
     code_version="1",
     kinds=DELTA,
@@ -93,11 +93,7 @@ def ehr_tables(
 @dg.asset(
     key=["clinical", "ehr_deliveries"],
     ins=ins("clinical/ehr_counts", "clinical/ehr_quarantine", **BY_DAY),
-    deps=[
-        dg.AssetKey(key.split("/"))
-        for name, key in ehr.DAY_TABLES.items()
-        if name not in ("counts", "quarantine")
-    ],
+    deps=asset_keys(*PEOPLE),
     partitions_def=DAYS,
     code_version="1",
     kinds=DELTA,

@@ -14,7 +14,7 @@ import pyarrow as pa
 from medassets.cohorts.tables import TABLES, register
 from medassets.monitoring.tables import MONITORING_TABLES
 from medassets.orchestration.days import BY_DAY, DAYS, DELTA
-from medassets.orchestration.inputs import describe, tags
+from medassets.orchestration.inputs import asset_keys, describe, tags
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.metadata import markdown_table
 from medassets.orchestration.monitoring import (
@@ -35,10 +35,6 @@ def _day(context: dg.AssetExecutionContext) -> date:
     return date.fromisoformat(context.partition_key)
 
 
-def _keys(*keys: str) -> list[dg.AssetKey]:
-    return [dg.AssetKey(key.split("/")) for key in keys]
-
-
 @dg.asset(
     key=LOG.split("/"), partitions_def=DAYS, metadata=BY_DAY, code_version="1", kinds=DELTA, tags=tags("both")
 )
@@ -56,7 +52,7 @@ def prediction_log(context: dg.AssetExecutionContext, settings: dg.ResourceParam
 
 @dg.asset(
     key=FEEDBACK.split("/"),
-    deps=_keys(LOG),
+    deps=asset_keys(LOG),
     partitions_def=DAYS,
     metadata=BY_DAY,
     code_version="1",
@@ -73,7 +69,7 @@ def clinician_feedback(context: dg.AssetExecutionContext, settings: dg.ResourceP
 
 @dg.asset(
     key=["monitoring", "drift_report"],
-    deps=_keys(LOG),
+    deps=asset_keys(LOG),
     partitions_def=DAYS,
     metadata=BY_DAY,
     code_version="1",
@@ -101,7 +97,7 @@ def drift_report(
 
 @dg.asset(
     key=["monitoring", "performance_report"],
-    deps=_keys(LOG, FEEDBACK),
+    deps=asset_keys(LOG, FEEDBACK),
     code_version="1",
     kinds={"deltalake", "prometheus"},
     tags=tags("both"),
@@ -128,7 +124,7 @@ def performance_report(
 
 @dg.multi_asset(
     name="confirmed_tables",
-    deps=_keys(FEEDBACK),
+    deps=asset_keys(FEEDBACK),
     outs={
         name: dg.AssetOut(
             key=key.split("/"),
@@ -155,7 +151,7 @@ def confirmed_tables(io_manager: dg.ResourceParam[DeltaIOManager]) -> tuple[pa.T
 
 @dg.asset(
     key=["clinical", "ehr_cases"],
-    deps=_keys(*EHR),
+    deps=asset_keys(*EHR),
     code_version="1",
     kinds=DELTA,
     tags=tags("rare"),

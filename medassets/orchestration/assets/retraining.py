@@ -16,7 +16,7 @@ from medassets.cohorts.tables import register
 from medassets.monitoring.tables import MONITORING_TABLES
 from medassets.orchestration import retraining as loop
 from medassets.orchestration import sensors_retraining
-from medassets.orchestration.inputs import describe, ins, tags
+from medassets.orchestration.inputs import asset_keys, describe, ins, tags
 from medassets.orchestration.io_managers import DeltaIOManager
 from medassets.orchestration.metadata import markdown_table
 from medassets.orchestration.monitoring import FEEDBACK, LOG
@@ -32,10 +32,6 @@ JOBS, SENSORS, SCHEDULES = (
     sensors_retraining.SENSORS,
     sensors_retraining.SCHEDULES,
 )
-
-
-def _keys(*keys: str) -> list[dg.AssetKey]:
-    return [dg.AssetKey(key.split("/")) for key in keys]
 
 
 def _step(key: str, kinds: set[str], domain: str = "both", **options: Any) -> Any:
@@ -65,7 +61,7 @@ def common_comparison(
 @_step(
     "retraining/challenger_bundle",
     {"onnx", "numpy"},
-    deps=_keys(*loop.CASES, loop.COMPARISON),
+    deps=asset_keys(*loop.CASES, loop.COMPARISON),
     io_manager_key="source_io_manager",
 )
 def challenger_bundle(
@@ -91,7 +87,7 @@ def challenger_bundle(
     loop.SHADOW,
     {"deltalake", "onnx"},
     ins=ins("retraining/challenger_bundle"),
-    deps=_keys(LOG, FEEDBACK),
+    deps=asset_keys(LOG, FEEDBACK),
 )
 def shadow_report(
     settings: dg.ResourceParam[Settings], io_manager: Lake, challenger_bundle: SourceFile
@@ -104,7 +100,7 @@ def shadow_report(
     loop.PROMOTION,
     {"deltalake", "numpy"},
     ins=ins("retraining/challenger_bundle", loop.SHADOW),
-    deps=_keys(FEEDBACK, loop.COMPARISON),
+    deps=asset_keys(FEEDBACK, loop.COMPARISON),
 )
 def promotion(
     context: dg.AssetExecutionContext,
@@ -140,7 +136,7 @@ def served_bundle(
     return record("served_bundle", str(settings.origin), settings.bundles_dir / version)
 
 
-@_step(loop.TRIAL, {"deltalake", "scipy"}, deps=_keys(LOG, FEEDBACK, "retraining/served_bundle"))
+@_step(loop.TRIAL, {"deltalake", "scipy"}, deps=asset_keys(LOG, FEEDBACK, "retraining/served_bundle"))
 def trial(settings: dg.ResourceParam[Settings], io_manager: Lake) -> pa.Table:
     """How the new champion does in its trial period beside how its predecessor did."""
     return loop.trial(settings, io_manager)
