@@ -29,6 +29,8 @@ from medassets.knowledge.common_conditions import CommonKnowledge
 MIN_ROWS = 5
 #: Shares of unknown and of wrong answers under which the promise of prediction sets is tested as well.
 SET_NOISE = ((0.2, 0.0), (0.5, 0.0), (0.0, 0.05), (0.2, 0.05))
+#: What is measured of prediction sets: of the rule, and as shown to a person.
+SET_FIGURES = ("coverage", "mean_size", "shown_coverage", "shown_mean_size")
 
 
 class Predicts(Protocol):
@@ -109,7 +111,7 @@ def evaluate(
             metrics = measured
     figures += _per_condition(made.probabilities, truth, knowledge, origin, seed)
     conformal = conformal_report(made, truth, patients, coverage=coverage, seed=seed)
-    for key in ("coverage", "mean_size", "shown_coverage", "shown_mean_size"):
+    for key in SET_FIGURES:
         low, high = conformal["ci95"][key]
         figures.append(
             Figure("ensemble", "overall", f"conformal_{key}", conformal[key], low, high, len(truth), origin)
@@ -131,13 +133,11 @@ def conformal_report(
         ``{"nominal", "coverage", "mean_size", "shown_coverage", "shown_mean_size", "ci95": {...}, "groups":
         {"sex=F": {"n", "coverage", "ci95"}, ...}}``.
     """
-    rows = np.arange(len(truth))
-    held, shown = made.sets[rows, truth], made.shown[rows, truth]
-    values = np.stack([held, made.sets.sum(1), shown, made.shown.sum(1)], axis=1)
+    values = _set_values(made, truth)
+    held = values[:, SET_FIGURES.index("coverage")]
     means, limits = mean_ci(values, seed=seed)
-    names = ("coverage", "mean_size", "shown_coverage", "shown_mean_size")
-    result: dict[str, Any] = {"nominal": coverage, **dict(zip(names, means.tolist(), strict=True))}
-    result["ci95"] = dict(zip(names, limits.tolist(), strict=True))
+    result: dict[str, Any] = {"nominal": coverage, **dict(zip(SET_FIGURES, means.tolist(), strict=True))}
+    result["ci95"] = dict(zip(SET_FIGURES, limits.tolist(), strict=True))
     result["groups"] = {}
     for kind, groups in _groups(patients).items():
         for group in sorted(set(groups)):
@@ -161,8 +161,9 @@ def sets_under_noise(
 ) -> list[Figure]:
     """Coverage and size of prediction sets as answers go missing or wrong.
 
-    The thresholds know how much is unknown, so coverage should hold there; wrong answers nobody can see, and
-    complete records that are wrong are covered less often than promised.
+    The thresholds know how much is unknown, so the rule's coverage should hold there; wrong answers nobody
+    can see, and where records are complete but wrong the rule covers less often than it says. What a person
+    is shown always has the most probable condition, and covers at least as often as that one is right.
 
     Args:
         model: ensemble or predictor.
@@ -172,7 +173,7 @@ def sets_under_noise(
         seed: of hiding, falsifying and the intervals.
 
     Returns:
-        ``conformal_coverage`` and ``conformal_mean_size`` of each point, whose group reads
+        Coverage and mean size of each point, of the rule and as shown; its group reads
         ``20% unknown, 5% wrong``.
     """
     truth, origin = true_conditions(patients, knowledge), origin_of(patients)
@@ -180,15 +181,22 @@ def sets_under_noise(
     for unknown, wrong in points:
         noisy = mask(patients, knowledge, seed=seed, unknown_rate=unknown, wrong_rate=wrong)
         made = model.predict_matrix(model.space.encode_table(noisy))
-        held = made.sets[np.arange(len(truth)), truth]
-        means, limits = mean_ci(np.stack([held, made.sets.sum(1)], axis=1), seed=seed)
+        means, limits = mean_ci(_set_values(made, truth), seed=seed)
         group = f"{unknown:.0%} unknown, {wrong:.0%} wrong"
-        for name, mean, (low, high) in zip(("coverage", "mean_size"), means, limits, strict=True):
+        for name, mean, (low, high) in zip(SET_FIGURES, means, limits, strict=True):
             metric = f"conformal_{name}"
             figures.append(
                 Figure("ensemble", group, metric, float(mean), float(low), float(high), len(truth), origin)
             )
     return figures
+
+
+def _set_values(made: CommonPrediction, truth: np.ndarray) -> np.ndarray:
+    """Return float64 (n, len(SET_FIGURES)) of each patient."""
+    rows = np.arange(len(truth))
+    sets, shown = made.sets, made.shown
+    values = [sets[rows, truth], sets.sum(1), shown[rows, truth], shown.sum(1)]
+    return np.stack(values, axis=1).astype(np.float64)
 
 
 def mix_ablation(
