@@ -88,7 +88,7 @@ def served(path: Path, ranker: Path, n: int, seed: int) -> tuple[list[dict[str, 
         next(known.rankings(test[i : i + 1], "published"))
         seconds.append(time.process_time() - began)
     among = compared_candidates(known.knowledge, known.cases)
-    ranks = rank_cases(lambda c: known.score(c, "published"), test, truth[chosen], among)
+    (ranks,) = rank_cases(lambda c: known.score(c, "published"), test, truth[chosen], among)
     plain = [
         {"observed": [ontology.terms[t] for t in terms], "disease": known.knowledge.candidates[column]}
         for terms, column in zip(test.observed, truth[chosen], strict=True)

@@ -1,6 +1,6 @@
 """Protocols of the rare-disease figures: which cases, which candidates, which groups, and what is left out.
 
-What belongs here: ranking test cases by protocol and group, accuracy over the number of known cases.
+What belongs here: ranking test cases by protocol and group.
 What does not: the metrics themselves (``metrics``), few-shot episodes (``few_shot``), unknown diseases
 (``rare_open``), the page (``report_rare``).
 
@@ -10,13 +10,14 @@ annotations stand as published, so that some describe the very test case; other 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from medassets.cohorts.splits import publication_groups
-from medassets.evaluation.metrics import rank_metrics
+from medassets.evaluation.metrics import rank_metrics, ranks_of
 from medassets.features.cases import CaseSet
 from medassets.features.rare import RareKnowledge
 from medassets.features.rare_model import RareModel
@@ -45,54 +46,54 @@ def compared_candidates(
     return np.asarray(named & (knowledge.has_annotation | known))
 
 
-def rank_cases(
-    score: Score, cases: CaseSet, truth: np.ndarray, among: np.ndarray | None = None
-) -> np.ndarray:
-    """Return float64 (n_cases,): rank of the true disease, infinity where it is not among the candidates.
+def rank_cases(score: Score, cases: CaseSet, truth: np.ndarray, *among: np.ndarray) -> np.ndarray:
+    """Return float64 (n_lists, n_cases): rank of the true disease, infinity where it is no candidate.
 
     Args:
-        score: gives (n, n_candidates), higher is better.
+        score: gives (n, n_candidates), higher is better; each case is scored once.
         cases: the cases.
         truth: (n_cases,) column of the true disease, -1 where it is none.
-        among: bool (n_candidates,), candidates that count; all when None.
+        among: for each list of candidates bool (n_candidates,), those that count.
     """
-    ranks = np.full(len(cases), np.inf)
+    ranks = np.full((len(among), len(cases)), np.inf)
+    places = [np.where(listed, np.cumsum(listed) - 1, -1) for listed in among]
     for start in range(0, len(cases), _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, len(cases)))
-        scores = np.asarray(score(cases[rows]), dtype=np.float64)
-        if among is not None:
-            scores[:, ~among] = -np.inf
-        known = truth[rows] >= 0
-        own = scores[np.flatnonzero(known), truth[rows][known]][:, None]
-        above = (scores[known] > own).sum(axis=1) + ((scores[known] == own).sum(axis=1) - 1) / 2 + 1
-        ranks[rows[known]] = np.where(np.isfinite(own[:, 0]), above, np.inf)
+        rows = slice(start, start + _CHUNK)
+        scores = score(cases[rows])
+        for own, listed, place in zip(ranks, among, places, strict=True):
+            own[rows] = ranks_of(scores[:, listed], np.where(truth[rows] >= 0, place[truth[rows]], -1))
     return ranks
 
 
-def case_groups(
-    cases: CaseSet, truth: np.ndarray, shots: np.ndarray, annotated: np.ndarray, ontology: Ontology
-) -> dict[str, np.ndarray]:
-    """Return bool masks (n_cases,) by group: known cases of the disease, sex, age, organ system.
+def known_case_groups(truth: np.ndarray, shots: np.ndarray, annotated: np.ndarray) -> dict[str, np.ndarray]:
+    """Return bool masks (n_cases,) by number of known cases of the disease.
 
     Args:
-        cases: the cases.
         truth: (n_cases,) column of the true disease, -1 where it is none.
         shots: (n_candidates,) known cases.
         annotated: (n_candidates,) whether own annotation rows are known.
-        ontology: gives the organ systems; a case belongs to each system that one of its observed terms is of.
     """
     known = np.where(truth >= 0, shots[truth], 0)
     with_rows = (truth >= 0) & annotated[truth]
-    groups = {
-        "all": np.ones(len(cases), bool),
+    return {
+        "all": np.ones(len(truth), bool),
         "annotated": with_rows,
         "shots_0": (known == 0) & with_rows,
         "shots_1_4": (known >= 1) & (known < 5),
         "shots_5_50": (known >= 5) & (known <= 50),
         "shots_over_50": known > 50,
     }
+
+
+def person_groups(cases: CaseSet, ontology: Ontology) -> dict[str, np.ndarray]:
+    """Return bool masks (n_cases,) by sex, age and organ system.
+
+    Args:
+        cases: the cases.
+        ontology: gives the organ systems; a case belongs to each system that one of its observed terms is of.
+    """
     sexes = np.array(cases.sex)
-    groups |= {f"sex_{sex}": sexes == sex for sex in ("F", "M", "unknown")}
+    groups = {f"sex_{sex}": sexes == sex for sex in ("F", "M", "unknown")}
     years = cases.age_days / _DAYS
     groups |= {f"age_{name}": (years >= low) & (years < high) for name, low, high in AGE_GROUPS}
     groups["age_unknown"] = np.isnan(years)
@@ -154,61 +155,13 @@ def evaluate_ranker(model: RareModel, published: RareKnowledge, test: CaseSet) -
     for protocol in sorted(model.heads):
         known = model if protocol == "clean" else model.with_memory(published, model.cases)
         truth = known.knowledge.labels(test)
-        groups = case_groups(
-            test, truth, known.memory.shots, known.knowledge.has_annotation, known.knowledge.ontology
-        )
+        groups = known_case_groups(truth, known.memory.shots, known.knowledge.has_annotation)
+        everyone = np.ones(len(known.knowledge), bool)
         own = compared_candidates(known.knowledge, known.cases, _databases(test))
-        scores = ScoreCache(known, protocol)
-        for listed, among in (("own", own), ("all", None)):
-            ranks = rank_cases(scores, test, truth, among)
-            rows += figure_rows(protocol, "ranker", listed, ranks, groups, test)
-    return rows
-
-
-class ScoreCache:
-    """Scores of a model under one protocol; a set that was scored once is not scored again."""
-
-    def __init__(self, model: RareModel, protocol: str) -> None:
-        self._model, self._protocol = model, protocol
-        self._kept: dict[tuple[str, ...], np.ndarray] = {}
-
-    def __call__(self, cases: CaseSet) -> np.ndarray:
-        """Return (n_cases, n_candidates)."""
-        key = tuple(cases.case_ids)
-        if key not in self._kept:
-            self._kept[key] = self._model.score(cases, self._protocol)
-        return self._kept[key].copy()
-
-
-def accuracy_over_cases(
-    model: RareModel, test: CaseSet, counts: Sequence[int] = (0, 1, 2, 3, 5, 10), *, at_least: int = 10
-) -> list[dict[str, Any]]:
-    """Let each disease have no more than so many known cases, and rank again: what each new case adds.
-
-    Args:
-        model: the ranker; the heads stay, the memory is renewed.
-        test: the test cases; those count whose disease has ``at_least`` known cases.
-        counts: numbers of known cases of every such disease.
-        at_least: known cases that a disease needs to be shown.
-
-    Returns:
-        Rows with ``known_cases``, ``top1``, ``top10``, ``mrr`` and ``n``.
-    """
-    labels = model.knowledge.labels(model.cases)
-    shots, truth = model.memory.shots, model.knowledge.labels(test)
-    chosen = np.flatnonzero((truth >= 0) & (shots[truth] >= at_least))
-    rows: list[dict[str, Any]] = []
-    if len(chosen) == 0:
-        return rows
-    position = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        position[members] = np.arange(len(members))
-    limited = np.isin(labels, np.unique(truth[chosen]))
-    for count in counts:
-        known = model.with_memory(model.knowledge, model.cases[~limited | (position < count)])
-        figures = rank_metrics(rank_cases(known.score, test[chosen], truth[chosen]))
-        rows.append({"known_cases": count, **{m: figures[m] for m in ("top1", "top10", "mrr", "n")}})
+        among_own, among_all = rank_cases(partial(known.score, protocol=protocol), test, truth, own, everyone)
+        persons = person_groups(test, known.knowledge.ontology)
+        rows += figure_rows(protocol, "ranker", "own", among_own, groups | persons, test)
+        rows += figure_rows(protocol, "ranker", "all", among_all, groups, test)
     return rows
 
 

@@ -22,6 +22,7 @@ from medassets.cohorts.simulate_common import mask
 from medassets.cohorts.splits import publication_groups
 from medassets.evaluation.common import conformal_report
 from medassets.evaluation.metrics import classification_metrics, mean_ci, rank_metrics, ranks_of
+from medassets.evaluation.rare import known_case_groups, rank_cases
 from medassets.features.cases import CaseSet
 from medassets.features.pooling import CommonPrediction
 from medassets.ingest.quarantine import QuarantineRow, reasons
@@ -33,8 +34,6 @@ from medassets.serving.predictor import COMMON, INQUIRY, RARE
 
 #: Nominal coverage of the conformal sets.
 COVERAGE = 0.95
-#: Cases scored at once: 500 x 12,000 candidates are 24 MB.
-_CHUNK = 500
 #: Shares of unknown and of wrong answers that ``validate common`` reports.
 NOISE = {
     "unknown_20": (0.2, 0.0),
@@ -138,43 +137,20 @@ def rare_report(predictor: RareScorer, cases: CaseSet, *, clean: bool = False) -
     truth = np.array([column.get(disease, -1) for disease in diagnoses], dtype=np.int64)
     databases = sorted({disease.split(":")[0] for disease in diagnoses})
     own = np.array([c.split(":")[0] in databases for c in predictor.candidates], dtype=bool)
-    own_column = np.where(own, np.cumsum(own) - 1, -1)
-    ranks = {"groups": np.full(len(cases), np.inf), "full": np.full(len(cases), np.inf)}
-    for start in range(0, len(cases), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        scores = predictor.score(cases[part])
-        among_own = np.where(truth[part] >= 0, own_column[truth[part]], -1)
-        ranks["groups"][part] = ranks_of(scores[:, own], among_own)
-        ranks["full"][part] = ranks_of(scores, truth[part])
-    groups = publication_groups(cases.case_ids, cases.pmids)
-    masks = _case_groups(predictor, truth)
-    tables = {
-        name: {group: rank_metrics(r[m], groups=np.array(groups)[m]) for group, m in masks.items()}
-        for name, r in ranks.items()
-    }
+    ranks = rank_cases(predictor.score, cases, truth, own, np.ones(len(own), dtype=bool))
+    groups = np.array(publication_groups(cases.case_ids, cases.pmids))
+    masks = known_case_groups(truth, np.asarray(predictor.shots), np.asarray(predictor.annotated))
+    masks["shots_0_all"] = ~(masks["shots_1_4"] | masks["shots_5_50"] | masks["shots_over_50"])
+    among_own, among_all = (
+        {group: rank_metrics(r[mask], groups=groups[mask]) for group, mask in masks.items()} for r in ranks
+    )
     return {
         "candidates": int(own.sum()),
         "databases": databases,
-        "groups": tables["groups"],
-        "full": {"candidates": len(own), "groups": tables["full"]},
+        "groups": among_own,
+        "full": {"candidates": len(own), "groups": among_all},
         "without_terms": without_terms,
         "not_candidates": int((truth < 0).sum()),
-    }
-
-
-def _case_groups(predictor: RareScorer, truth: np.ndarray) -> dict[str, np.ndarray]:
-    """Masks by what is known of the diagnosis; of a disease that is no candidate nothing is known."""
-    known = truth >= 0
-    shots = np.where(known, np.asarray(predictor.shots)[truth], 0)
-    annotated = known & np.asarray(predictor.annotated)[truth]
-    return {
-        "all": np.ones(len(truth), dtype=bool),
-        "annotated": annotated,
-        "shots_0": (shots == 0) & annotated,
-        "shots_0_all": shots == 0,
-        "shots_1_4": (shots >= 1) & (shots < 5),
-        "shots_5_50": (shots >= 5) & (shots <= 50),
-        "shots_over_50": shots > 50,
     }
 
 

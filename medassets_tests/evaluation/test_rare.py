@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from medassets.evaluation.rare import (
-    accuracy_over_cases,
-    case_groups,
     compared_candidates,
     evaluate_ranker,
+    known_case_groups,
+    person_groups,
     rank_cases,
 )
 from medassets.features.rare import RareKnowledge
@@ -46,15 +46,16 @@ def test_ranks_share_ties_and_are_infinite_for_strangers():
         return np.tile([3.0, 1.0, 1.0, 2.0], (len(cases), 1))
 
     truth = np.array([0, 1, 3, -1])
-    assert rank_cases(score, TEST[:4], truth).tolist() == [1, 3.5, 2, np.inf]
+    everyone = np.ones(4, bool)
     among = np.array([False, True, True, True])
-    assert rank_cases(score, TEST[:4], truth, among).tolist() == [np.inf, 2.5, 1, np.inf]
+    ranks = rank_cases(score, TEST[:4], truth, everyone, among)
+    assert ranks.tolist() == [[1, 3.5, 2, np.inf], [np.inf, 2.5, 1, np.inf]]
 
 
 def test_groups_part_the_cases_by_what_is_known():
     truth = KNOWLEDGE.labels(TEST)
     shots = np.bincount(KNOWLEDGE.labels(TRAIN), minlength=len(KNOWLEDGE))
-    groups = case_groups(TEST, truth, shots, KNOWLEDGE.has_annotation, ONTOLOGY)
+    groups = known_case_groups(truth, shots, KNOWLEDGE.has_annotation) | person_groups(TEST, ONTOLOGY)
     assert groups["shots_5_50"].sum() == 24 and groups["shots_0"].sum() == 8
     assert (groups["sex_F"] | groups["sex_M"]).all()
     assert groups["age_1_to_5"].all()
@@ -71,9 +72,3 @@ def test_rows_name_protocol_list_group_and_origin(model):
     other = RareKnowledge.build(ONTOLOGY, made_annotations(), crosswalk=Crosswalk(), databases=("ORPHA",))
     with pytest.raises(ValueError, match="other candidates"):
         evaluate_ranker(model, other, TEST)
-
-
-def test_known_cases_help(model):
-    rows = accuracy_over_cases(model, TEST, (0, 6), at_least=5)
-    assert [r["known_cases"] for r in rows] == [0, 6]
-    assert rows[0]["n"] == 24 and rows[1]["mrr"] >= rows[0]["mrr"] - 0.05
