@@ -159,8 +159,9 @@ def adaptation_curve(
 ) -> list[dict[str, float]]:
     """Return accuracy after 0, 1, ... inner gradient steps on held-out episodes, with 95 % intervals."""
     sampler = EpisodeSampler(labels, publication_groups(cases.case_ids, cases.pmids), shots=shot)
+    encoded = model.encoder.encode(cases)
     curves = np.array(
-        [model.episode_accuracy(cases, e, steps) for e in sampler.episodes(seed, n_episodes, way, 15)]
+        [model.episode_accuracy(encoded, e, steps) for e in sampler.episodes(seed, n_episodes, way, 15)]
     )
     rows = []
     for step in range(steps + 1):

@@ -180,19 +180,24 @@ class MAML(FewShotMethod):
         scores[:, self._head_candidates] = embedded @ self._head.T
         return scores
 
-    def episode_accuracy(self, cases: CaseSet, episode: Episode, steps: int) -> np.ndarray:
-        """Return float64 (steps + 1,): accuracy on the query after 0, 1, ... inner steps on the support."""
+    def episode_accuracy(self, encoded: np.ndarray, episode: Episode, steps: int) -> np.ndarray:
+        """Return float64 (steps + 1,): accuracy on the query after 0, 1, ... inner steps on the support.
+
+        Args:
+            encoded: float32 (n_cases, dimension), the episode's cases as ``encoder`` encodes them.
+            episode: support and query.
+            steps: number of inner steps.
+        """
         import torch
 
-        patients = torch.from_numpy(self.encoder.encode(cases))
+        patients = torch.from_numpy(encoded)
         support, classes = patients[episode.support], torch.from_numpy(episode.support_class)
         query, truth = patients[episode.query], torch.from_numpy(episode.query_class)
-        shares = []
-        for step in range(steps + 1):
-            adapted = self._adapt(self._initial(), support, classes, len(episode.candidates), steps=step)
-            with torch.no_grad():
-                named = (embed(adapted.body, query) @ adapted.head.T).argmax(dim=1)
-            shares.append(float((named == truth).double().mean()))
+        state = start(self._initial(), support, classes, len(episode.candidates))
+        shares = [float(accuracy(state, query, truth))]
+        for _ in range(steps):
+            state = self._step(state, support, classes)
+            shares.append(float(accuracy(state, query, truth)))
         return np.array(shares)
 
     def save(self, directory: Path) -> None:
@@ -275,14 +280,12 @@ class MAML(FewShotMethod):
         classes: Any,
         n_classes: int,
         *,
-        steps: int | None = None,
-        read: Any = None,
+        read: Any,
     ) -> Adapted:
-        """Return the network after its inner steps on the support, or on the rows ``read`` of it."""
+        """Return the network after its inner steps on the rows ``read`` of the support."""
         state = start(body, support, classes, n_classes)
-        shown, named = (support, classes) if read is None else (support[read], classes[read])
-        for _ in range(self.config.inner_steps if steps is None else steps):
-            state = self._step(state, shown, named)
+        for _ in range(self.config.inner_steps):
+            state = self._step(state, support[read], classes[read])
         return state
 
     def _step(self, state: Adapted, support: Any, classes: Any) -> Adapted:

@@ -120,10 +120,11 @@ class PrototypicalNetwork(FewShotMethod):
         self._require_candidates(knowledge)
         labels = knowledge.labels(cases)
         known = np.flatnonzero(labels >= 0)
-        self._annotation = self.encoder.encode_profiles(knowledge.profiles())
+        profiles = knowledge.profiles()
+        self._annotation = self.encoder.encode_profiles(profiles)
         self._case_sum = np.zeros_like(self._annotation)
         np.add.at(self._case_sum, labels[known], self.encoder.encode(cases[known]))
-        self._annotation_spread = self.encoder.spread(knowledge.profiles())
+        self._annotation_spread = self.encoder.spread(profiles)
         self._case_spread = self._by_candidate(labels[known], cases[known])
         self._shots = np.bincount(labels[known], minlength=len(self.candidates)).astype(np.float32)
         self.updates = []
