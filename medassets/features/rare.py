@@ -140,6 +140,11 @@ class RareKnowledge:
             [references[i] for i in keep],
         )  # fmt: skip
 
+    def cites(self, pmids: Collection[str]) -> bool:
+        """Whether an annotation row cites one of ``pmids``."""
+        publications = frozenset(pmids)
+        return not all(publications.isdisjoint(r) for r in self.references)
+
     def without_publications(self, pmids: Collection[str]) -> RareKnowledge:
         """Return the knowledge without the rows that cite one of ``pmids``; the candidates stay."""
         left_out = frozenset(pmids)

@@ -110,11 +110,15 @@ class RareRanker:
     def fit(self, knowledge: RareKnowledge, cases: CaseSet) -> RareRanker:
         """Learn the heads on episodes of ``cases`` and keep all of them in memory.
 
+        Where no annotation cites a publication of the cases both protocols are one and the same: then the
+        first alone is learned.
+
         Raises:
             ValueError: too few publication groups for the folds, or no episode with its disease on the list.
         """
         heads: dict[str, Head] = {}
-        for protocol in self.config.protocols:
+        differ = knowledge.cites({p for pmids in cases.pmids for p in pmids})
+        for protocol in self.config.protocols if differ else self.config.protocols[:1]:
             heads[protocol], self._learned[protocol] = self._learn(knowledge, cases, protocol)
         self._model = RareModel.of(knowledge, cases, heads)
         return self

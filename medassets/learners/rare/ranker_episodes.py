@@ -4,10 +4,16 @@ What belongs here: holding publication groups out of the case memory and, in the
 annotations, so that diseases become zero-shot and few-shot exactly as for a new case. What does not: the
 learning itself (``listwise``). These episodes rank all candidates; the N-way K-shot episodes of
 meta-learning are ``episodes``.
+
+Published cases come in series, so that a fold leaves many diseases without a case and some without an
+annotation. Each simulated case has a publication of its own: no fold would, and a ranker would learn that the
+answer always has known cases. Half of the simulated diseases are therefore held out whole, and some of these
+with their annotations, as diseases that nobody knows.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +28,9 @@ from medassets.features.rare_evidence import FEATURES, LIST_WITH, LIST_WITHOUT, 
 from medassets.features.rare_memory import CaseMemory
 
 Protocol = Literal["clean", "published"]
+SIMULATED = "simulated"
+#: Eighths of the simulated diseases that are held out whole, and with their annotations.
+_WHOLE, _UNKNOWN = 4, 1
 #: Largest feature of an episode: what float16 holds.
 _LARGEST = 60_000.0
 #: Observed terms of a brief case.
@@ -68,11 +77,37 @@ class Episodes:
         return Episodes(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
+def episode_groups(cases: CaseSet) -> list[str]:
+    """Return what each case is held out with: its publication group, or its whole simulated disease."""
+    groups = publication_groups(cases.case_ids, cases.pmids)
+    return [
+        f"disease {disease}" if origin == SIMULATED and _eighth(disease) < _WHOLE else group
+        for group, disease, origin in zip(groups, cases.disease_ids, cases.origins, strict=True)
+    ]
+
+
 def held_out_knowledge(knowledge: RareKnowledge, held_out: CaseSet, protocol: Protocol) -> RareKnowledge:
-    """Return the knowledge before the publications of ``held_out`` (clean), or unchanged (published)."""
+    """Return the knowledge before the publications of ``held_out`` (clean), or unchanged (published).
+
+    The clean knowledge lacks some of the simulated diseases that are held out whole.
+    """
     if protocol == "published":
         return knowledge
-    return knowledge.without_publications({p for pmids in held_out.pmids for p in pmids})
+    known = knowledge.without_publications({p for pmids in held_out.pmids for p in pmids})
+    unknown = [
+        origin == SIMULATED and _eighth(disease) < _UNKNOWN
+        for origin, disease in zip(held_out.origins, held_out.disease_ids, strict=True)
+    ]
+    if not any(unknown):
+        return known
+
+    labels = knowledge.labels(held_out[unknown])
+    return known.without_diseases(np.isin(np.arange(len(knowledge)), labels))
+
+
+def _eighth(disease: str | None) -> int:
+    """Return which eighth of all diseases one belongs to: 0 to 7, the same in every run."""
+    return hashlib.sha256(f"medassets-episodes|{disease}".encode()).digest()[0] % 8
 
 
 def make_episodes(
@@ -85,6 +120,7 @@ def make_episodes(
     per_group: int | None = None,
     most: int | None = None,
     brief: float = 0.0,
+    asked_folds: int | None = None,
 ) -> Episodes:
     """Hold out one fold of publication groups after the other.
 
@@ -97,14 +133,17 @@ def make_episodes(
         per_group: most cases of one publication group that become episodes, all when None. All are held out.
         most: most cases in all that become episodes, all when None.
         brief: share of the episodes that are shown once more with few findings (:func:`brief_cases`).
+        asked_folds: how many of the folds are held out and become episodes, all when None.
     """
-    groups = publication_groups(cases.case_ids, cases.pmids)
+    groups = episode_groups(cases)
     folds = group_folds(groups, n_folds, seed)
     size = Counter(groups)
     rng = np.random.default_rng(seed)
     shown = _shown(groups, per_group or len(groups), most or len(groups), rng)
     labels = knowledge.labels(cases)
-    order = np.concatenate([np.flatnonzero((folds == fold) & shown) for fold in range(n_folds)])
+    order = np.concatenate(
+        [np.flatnonzero((folds == fold) & shown) for fold in range(asked_folds or n_folds)]
+    )
     taken = Counter(groups[i] for i in order)
     order, is_brief = _with_brief(order, brief, rng)
     asked = cases[order]
@@ -114,7 +153,7 @@ def make_episodes(
     features = np.zeros((len(order), width, len(FEATURES)), np.float16)
     shots, annotated = np.zeros(len(order), np.int64), np.zeros(len(order), bool)
     truth = labels[order]
-    for fold in range(n_folds):
+    for fold in range(asked_folds or n_folds):
         held = folds == fold
         rows = np.flatnonzero(held[order])
         known = held_out_knowledge(knowledge, cases[held], protocol)

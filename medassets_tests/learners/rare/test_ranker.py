@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,9 @@ ONTOLOGY = made_ontology()
 CASES = made_cases(ONTOLOGY)
 KNOWLEDGE = made_knowledge(ONTOLOGY, CASES)
 SMALL = RankerConfig("quick", ("clean",), 2, 1, ListwiseConfig(hidden=8, epochs=3, batch=8, negatives=10))
+SIMULATED = replace(
+    CASES, origins=["simulated"] * len(CASES), pmids=[(f"SIM:{case}",) for case in CASES.case_ids]
+)
 FRESH = made_cases(ONTOLOGY, per_disease=2, diseases=16, seed=5)
 
 
@@ -259,3 +263,24 @@ def test_few_known_diseases_are_refused_and_unknown_ones_more_often():
     assert refused[informed].mean() == pytest.approx(0.05, abs=0.005)
     assert refused[~informed].mean() > 0.3
     assert unknown.mean() == pytest.approx((~informed).mean(), abs=0.02)
+
+
+def test_some_simulated_diseases_are_held_out_whole_and_some_are_unknown():
+    episodes = make_episodes(KNOWLEDGE, SIMULATED, "clean", n_folds=2, seed=0)
+    diseases = KNOWLEDGE.labels(SIMULATED)[episodes.case]
+    for disease in np.unique(diseases):
+        own = diseases == disease
+        # Whole: no known case in any episode; else some are known in each.
+        assert (episodes.shots[own] == 0).all() or (episodes.shots[own] > 0).all()
+    assert 0 < episodes.zero_shot.mean() < 1
+    unknown = ~episodes.annotated
+    assert (episodes.shots[unknown] == 0).all()
+    published = make_episodes(KNOWLEDGE, SIMULATED, "published", n_folds=2, seed=0)
+    assert published.annotated.all()
+
+
+def test_one_head_is_learned_where_no_annotation_cites_a_case():
+    both = replace(SMALL, protocols=("clean", "published"))
+    assert not KNOWLEDGE.cites({p for pmids in SIMULATED.pmids for p in pmids})
+    assert set(RareRanker(both).fit(KNOWLEDGE, SIMULATED).model.heads) == {"clean"}
+    assert set(RareRanker(both).fit(KNOWLEDGE, CASES).model.heads) == {"clean", "published"}
