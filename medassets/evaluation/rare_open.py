@@ -10,13 +10,14 @@ patients and enter no figure of accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from medassets.cohorts.splits import publication_groups
+from medassets.evaluation.figures import Finding
 from medassets.evaluation.metrics import bootstrap_ci, mean_ci
 from medassets.features.cases import CaseSet
 from medassets.features.rare_model import RareModel
@@ -26,6 +27,8 @@ from medassets.knowledge.ontology import Ontology
 OPERATING_POINTS = (0.01, 0.02, 0.05, 0.1, 0.2)
 #: Share of the test cases' diseases that the report's test holds out.
 HELD_OUT = 0.5
+#: Share of textbook cases whose disease stands in the first three, at least.
+FEWEST_TEXTBOOK = 0.6
 #: Disease to its cardinal findings.
 TEXTBOOK: dict[str, tuple[str, ...]] = {
     "OMIM:154700": ("Ectopia lentis", "Aortic root aneurysm", "Arachnodactyly", "Tall stature"),
@@ -150,6 +153,33 @@ def held_out_diseases(model: RareModel, test: CaseSet, seed: int, share: float =
     columns = columns[columns >= 0]
     drawn = np.random.default_rng(seed).permutation(columns)[: round(share * len(columns))]
     return {model.knowledge.candidates[int(column)] for column in drawn}
+
+
+def textbook_ranks(model: RareModel, protocol: str = "clean") -> dict[str, tuple[int, bool]]:
+    """Rank each textbook case: by name of the disease its rank, 0 off the list, and whether it is refused."""
+    columns, threshold = model.knowledge.index, float(model.heads[protocol].calibration.threshold[0])
+    found = {}
+    for disease, findings in textbook_cases(model.knowledge.ontology):
+        if disease not in columns:
+            continue
+        case = CaseSet.single(model.knowledge.ontology, findings)
+        ranking = next(model.rankings(case, protocol))
+        place = np.flatnonzero(ranking.candidates == columns[disease])
+        name = model.knowledge.names[columns[disease]]
+        found[name] = (int(place[0]) + 1 if len(place) else 0, ranking.unknown > threshold)
+    return found
+
+
+def check_textbook(ranks: Mapping[str, tuple[int, bool]]) -> Finding:
+    """Pass where most textbook cases have their disease in the first three and none is refused."""
+    first = sum(1 <= rank <= 3 for rank, _ in ranks.values())
+    refused = [name for name, (_, abstains) in ranks.items() if abstains]
+    below = [f"{name} {rank or 'off the list'}" for name, (rank, _) in ranks.items() if not 1 <= rank <= 3]
+    message = (
+        f"{first} of {len(ranks)} textbook cases have their disease in the first three; below: "
+        f"{', '.join(below) or 'none'}; refused: {', '.join(refused) or 'none'}"
+    )
+    return Finding(first >= FEWEST_TEXTBOOK * len(ranks) and not refused, message)
 
 
 def textbook_cases(ontology: Ontology) -> Iterator[tuple[str, list[str]]]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from medassets.evaluation.figures import Finding
 from medassets.orchestration.training import CommonData, RareData
+from medassets.settings import Settings
 
 if TYPE_CHECKING:
     from medassets.evaluation.common import CommonEvaluation
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 #: Name of the served common model in reports.
 SERVED = "ensemble"
-#: Groups that a method alone is measured on; the ranker also by sex, age and organ system.
-METHOD_GROUPS = ("all", "annotated", "shots_0", "shots_1_4", "shots_5_50", "shots_over_50")
 
 
 def ask_common(ensemble: Any, data: CommonData, seed: int) -> CommonEvaluation:
@@ -90,10 +89,10 @@ def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[d
         data: the cases and what is known.
     """
     from medassets.evaluation.rare import (
-        case_groups,
         compared_candidates,
         evaluate_ranker,
         figure_rows,
+        known_case_groups,
         rank_cases,
     )
 
@@ -101,11 +100,10 @@ def rare_rows(methods: Mapping[str, Any], ranker: Any, data: RareData) -> list[d
     clean = data.clean_knowledge
     truth, labels = clean.labels(data.test), clean.labels(data.train)
     shots = np.bincount(labels[labels >= 0], minlength=len(clean))
-    groups = case_groups(data.test, truth, shots, clean.has_annotation, data.ontology)
-    groups = {name: mask for name, mask in groups.items() if name in METHOD_GROUPS}
+    groups = known_case_groups(truth, shots, clean.has_annotation)
     among = compared_candidates(clean, data.train, {(d or "").split(":")[0] for d in data.test.disease_ids})
     for name, method in methods.items():
-        ranks = rank_cases(method.score, data.test, truth, among)
+        (ranks,) = rank_cases(method.score, data.test, truth, among)
         rows += figure_rows("clean", name, "own", ranks, groups, data.test)
     return rows + _open_set_rows(ranker.model, data)
 
@@ -121,7 +119,21 @@ def clean_ranks(ranker: Any, data: RareData) -> np.ndarray:
     clean = data.clean_knowledge
     model = ranker.model.with_memory(clean, data.train)
     among = compared_candidates(clean, data.train, {(d or "").split(":")[0] for d in data.test.disease_ids})
-    return rank_cases(model.score, data.test, clean.labels(data.test), among)
+    (ranks,) = rank_cases(model.score, data.test, clean.labels(data.test), among)
+    return np.asarray(ranks)
+
+
+def ablation_rows(data: RareData, settings: Settings) -> list[dict[str, Any]]:
+    """Measure what methods and scores add to the ranker; nothing of the test part is read.
+
+    Returns:
+        Rows of ``evaluation/rare_ablation``.
+    """
+    from medassets.evaluation.rare_ablation import AblationConfig, ablation
+
+    make = AblationConfig.quick if settings.profile == "quick" else AblationConfig.full
+    rows = ablation(data.clean_knowledge, data.train, make(settings.seed))
+    return [{"origin": data.origin, **row} for row in rows]
 
 
 def _open_set_rows(model: Any, data: RareData) -> list[dict[str, Any]]:

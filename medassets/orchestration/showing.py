@@ -90,12 +90,23 @@ def common_page(judged: CommonEvaluation, data: CommonData, tables: Mapping[str,
     )
 
 
-def rare_page(rows: Sequence[Mapping[str, Any]], data: RareData) -> Report:
-    """Lay out the report on rare diseases: candidates of the cases' own databases."""
+def rare_page(rows: Sequence[Mapping[str, Any]], data: RareData, tables: Mapping[str, pa.Table]) -> Report:
+    """Lay out the report on rare diseases: candidates of the cases' own databases.
+
+    Args:
+        rows: figures of the test cases.
+        data: the cases.
+        tables: ``few_shot_report``, ``rare_ablation`` and ``synthetic_fidelity`` by name, among others.
+    """
     from medassets.evaluation.report_rare import rare_report
 
     own = [row for row in rows if row["candidates"] == "own" or row["protocol"] == "open_set"]
-    return rare_report(own, {data.origin: len(data.test)}, findings={})
+    few_shot, ablation, fidelity = (
+        tables[name].to_pylist() for name in ("few_shot_report", "rare_ablation", "synthetic_fidelity")
+    )
+    return rare_report(
+        own, {data.origin: len(data.test)}, ablation=ablation, few_shot=few_shot, fidelity=fidelity
+    )
 
 
 def inquiry_table(engine: Any, patients: pa.Table, origin: str, seed: int) -> tuple[pa.Table, str]:

@@ -55,6 +55,18 @@ REPORTS = (
         "A row is one figure of a few-shot method on cases of publications that it never saw.",
     ),
     Table(
+        "evaluation/rare_ablation",
+        pa.schema(
+            [
+                column("method", pa.string(), "few-shot method, or scores of the ranker that go together"),
+                *FIGURE,
+            ]
+        ),
+        ("method", "group", "metric"),
+        "A row says how a method ranks alone, or what the ranker gains by it (added) or loses without it "
+        "(removed), on episodes of the training part.",
+    ),
+    Table(
         "synthetic/synthetic_fidelity",
         pa.schema([column("generator", pa.string(), "what made the cases"), *FIGURE]),
         ("generator", "group", "metric"),

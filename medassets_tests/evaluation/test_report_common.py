@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from medassets.evaluation.fairness import fairness_report
-from medassets.evaluation.figures import Figure, Finding, figure_table
+from medassets.evaluation.figures import Figure, figure_table
 from medassets.evaluation.report_common import common_report, weakest_conditions
 from medassets.evaluation.report_rare import rare_report
 from medassets.evaluation.robustness import ROBUSTNESS_REPORT
@@ -109,20 +109,27 @@ def rare_rows() -> list[dict]:
 
 
 def test_the_rare_report_names_protocols_groups_and_people() -> None:
+    figure = {"low": 0.0, "high": 0.1, "n": 9, "origin": "published_case", "value": 0.05}
     report = rare_report(
         rare_rows(),
         {"published_case": 1943},
-        findings={"no leak": Finding(True, "publications are apart")},
-        shots={"prototypes": {1: 0.3, 5: 0.6}},
-        fidelity=[{"generator": "ctgan", "marginal error": 0.05}],
+        ablation=[{**figure, "method": "maml", "group": "added", "metric": "mrr_difference"}],
+        few_shot=[
+            {**figure, "method": "prototypes", "group": f"0{n} known cases", "metric": "top1"} for n in (1, 5)
+        ],
+        fidelity=[{**figure, "method": "ctgan", "group": "overall", "metric": "marginal_error"}],
     )
     text = report.to_markdown()
     assert "1,943 rows: published case reports of people" in text
     assert "what a new patient would meet" in text
     assert "Top-10 of ranker by group (clean)" in text
-    assert [s.title for s in report.sections][-2:] == ["Few-shot learning", "Synthetic cases"]
+    assert "none surely adds to the ranker" in text and "maml +0.0500 [+0.0000, +0.1000]" in text
+    assert "Accuracy over known cases" in report.sections[-2].plots
+    assert [s.title for s in report.sections][-3:] == [
+        "What each method adds to the ranker", "Few-shot learning", "Synthetic cases",
+    ]  # fmt: skip
 
 
 def test_a_rare_report_needs_figures() -> None:
     with pytest.raises(ValueError, match="needs figures"):
-        rare_report([], {"published_case": 1}, findings={})
+        rare_report([], {"published_case": 1})

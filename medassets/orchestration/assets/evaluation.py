@@ -15,6 +15,7 @@ from medassets.evaluation.figures import EVALUATION_TABLES
 from medassets.orchestration import tables
 from medassets.orchestration.checks import table_checks
 from medassets.orchestration.inputs import describe, ins, tags
+from medassets.orchestration.metadata import markdown_table
 from medassets.orchestration.promotion import promote, promote_rare
 from medassets.orchestration.showing import common_page, headline, rare_page, shown, write_page
 from medassets.orchestration.tracking import MlflowTracking
@@ -154,17 +155,39 @@ def common_report(
     return judged.figures
 
 
-@report_asset("rare_report", "rare", {**RARE_INPUTS, **ins(*(f"models/{name}" for name in RARE_METHODS))})
+@report_asset("rare_ablation", "rare", RARE_INPUTS)
+def rare_ablation(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
+) -> pa.Table:
+    """What each few-shot method, and each of its own scores, adds to the ranker on held-out episodes."""
+    from medassets.orchestration.judging import ablation_rows
+
+    rows = ablation_rows(rare_data(inputs), settings)
+    context.add_output_metadata(
+        {"figures": dg.MetadataValue.md(markdown_table(rows)), "profile": settings.profile}
+    )
+    return pa.Table.from_pylist(rows, schema=TABLES["evaluation/rare_ablation"].schema)
+
+
+@report_asset(
+    "rare_report",
+    "rare",
+    {
+        **RARE_INPUTS,
+        **ins(*(f"models/{name}" for name in RARE_METHODS)),
+        **ins("evaluation/few_shot_report", "evaluation/rare_ablation", "synthetic/synthetic_fidelity"),
+    },
+)
 def rare_report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], **inputs: Any
 ) -> pa.Table:
-    """The report on rare diseases: every method alone and the ranker, by number of known cases."""
+    """The report on rare diseases: every method by number of known cases, what each adds, generated cases."""
     from medassets.orchestration.judging import rare_rows
 
     data = rare_data(inputs)
     alone = {name.removeprefix("rare_"): inputs[name] for name in RARE_METHODS if name != "rare_ranker"}
     rows = rare_rows(alone, inputs["rare_ranker"], data)
-    place = write_page(rare_page(rows, data), settings.reports_dir / "rare")
+    place = write_page(rare_page(rows, data, inputs), settings.reports_dir / "rare")
     table = pa.Table.from_pylist(rows)
     context.add_output_metadata({**headline(table, "ranker"), **place})
     return table
@@ -265,6 +288,12 @@ def _robust(report: pa.Table) -> Any:
     return check_against_line(report, "ensemble")
 
 
+def _added(report: pa.Table) -> Any:
+    from medassets.evaluation.rare_ablation import check_what_is_served
+
+    return check_what_is_served(report.to_pylist())
+
+
 def _safe(report: pa.Table) -> Any:
     """Read the finding that promotion recorded: the list of misses alone does not say out of how many."""
     from medassets.evaluation.figures import Finding
@@ -294,6 +323,7 @@ CHECKS = [
             "robustness_report",
             "critical_misses",
             "rare_report",
+            "rare_ablation",
         )
     ),
     _finding_check(
@@ -301,6 +331,9 @@ CHECKS = [
     ),
     _finding_check(
         "robustness_report", "holds_the_line", "never surely below naive Bayes", _robust, warn=True
+    ),
+    _finding_check(
+        "rare_ablation", "what_adds_is_served", "no method outside the ranker surely adds", _added, warn=True
     ),
     _finding_check("promotion", "critical_misses", "few severe conditions are missed", _safe),
     _finding_check("promotion", "a_champion_serves", "a version may serve", _served, blocking=True),

@@ -109,4 +109,18 @@ def diagnosis_bundle_checks(
         yield dg.AssetCheckResult(passed=True, metadata={k: float(v) for k, v in differences.items()})
 
 
-CHECKS = [diagnosis_bundle_checks]
+@dg.asset_check(
+    asset=["serving", "diagnosis_bundle"],
+    description="cardinal findings of well-known diseases rank these in the first three; none is refused",
+)
+def textbook_cases(diagnosis_bundle: SourceFile) -> dg.AssetCheckResult:
+    """Ask the bundle the textbook cases, as a physician would who tries it out."""
+    from medassets.evaluation.rare_open import check_textbook, textbook_ranks
+    from medassets.features.rare_model import RareModel
+
+    found = check_textbook(textbook_ranks(RareModel.load(diagnosis_bundle.open_path() / "rare")))
+    severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(passed=found.passed, severity=severity, description=found.message)
+
+
+CHECKS = [diagnosis_bundle_checks, textbook_cases]

@@ -12,8 +12,6 @@ from medassets.orchestration.instance import instance_folder
 from medassets.orchestration.migration.parts import MigrationError, Part
 from medassets.settings import Settings
 
-#: Part of the command line to what it moves.
-PARTS = ("predictions", "documents", "dagster", "mlflow", "lake", "bundles")
 _POSTGRES = ("predictions", "documents", "dagster")
 
 
