@@ -7,6 +7,7 @@ request and says so), and repairs.
 
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ CERTIFICATE_WARNING = timedelta(days=14)
 LONG_IDLE = timedelta(days=180)
 SET_CLOCK = "set the clock (`timedatectl set-ntp true`)"
 CONNECT_SECONDS = 5
+#: A file that an S3 store is asked for; whether it is there does not matter.
+PROBE = "format.json"
 Purpose = Literal["serve", "run", "up"]
 
 
@@ -64,6 +67,8 @@ def faults(settings: Settings, purpose: Purpose, now: datetime | None = None) ->
         found += _database("MEDASSETS_PREDICTIONS_URL", settings.predictions_url, now)
         found += _cache(settings.cache.url)
     if purpose == "run":
+        found += _objects("MEDASSETS_LAKE_URL", settings.lake_url)
+        found += _objects("MEDASSETS_BUNDLES_URL", settings.bundles_url)
         found += _database("MEDASSETS_DAGSTER_DATABASE", settings.dagster_database, now)
         found += _database("MEDASSETS_MLFLOW_URL", settings.mlflow_url, now)
     return found
@@ -229,6 +234,26 @@ def _lake(settings: Settings) -> Iterator[Fault]:
             refuse_newer(settings.lake_dir)
         except LakeFormatError as error:
             yield Fault("lake", str(error))
+
+
+def _objects(variable: str, url: str | None) -> Iterator[Fault]:
+    """Ask an S3 store for one small file, as the first step of a run would."""
+    if url is None:
+        return
+    from medassets.stores.objects import ObjectError, ObjectStore
+
+    name = f"store of {variable}"
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL", ""))
+    # First: the client itself would try for a minute.
+    if endpoint.port and (wrong := fault(f"tcp:{endpoint.hostname}:{endpoint.port}")) is not None:
+        yield Fault(name, f"{wrong}: start it, or correct AWS_ENDPOINT_URL")
+        return
+    try:
+        ObjectStore(url).get_bytes(PROBE)
+    except ObjectError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            advice = "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what they may do"
+            yield Fault(name, f"{_first_line(error)}: {advice}")
 
 
 def brokers(settings: Settings) -> Iterator[Fault]:

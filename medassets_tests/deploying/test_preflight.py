@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+import threading
 from collections import namedtuple
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import dagster as dg
 import psycopg
@@ -135,6 +137,47 @@ def test_brokers_that_are_away_are_notes(tmp_path):
     found = list(brokers(Settings(home=tmp_path, stream=stream)))
     assert [fault.stops for fault in found] == [False, False]
     assert all("start it, or correct the address" in fault.detail for fault in found)
+
+
+@pytest.fixture
+def store_that_refuses(monkeypatch):
+    """An S3 server to which no key is known."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_response(403)
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name, value in {
+            "ACCESS_KEY_ID": "x",
+            "SECRET_ACCESS_KEY": "wrong",
+            "REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield server
+        server.shutdown()
+
+
+def test_wrong_keys_of_an_object_store_are_named_before_a_run(tmp_path, store_that_refuses):
+    settings = Settings(home=tmp_path, lake_url="s3://lake/site")
+    fault = only(faults(settings, "run"))
+    assert fault.stops and fault.what == "store of MEDASSETS_LAKE_URL"
+    assert "correct AWS_ACCESS_KEY_ID" in fault.detail and "wrong" not in fault.detail
+
+
+def test_an_object_store_that_is_away_is_named_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    fault = only(faults(Settings(home=tmp_path, bundles_url="s3://bundles"), "run"))
+    assert fault.stops and "correct AWS_ENDPOINT_URL" in fault.detail
 
 
 def newer(lake):
