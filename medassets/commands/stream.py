@@ -181,7 +181,7 @@ class Progress:
         self._name, self._until_idle = name, until_idle
         self._stopped = False
         self.caught_up: Callable[[], bool] = lambda: False
-        self._moved = self._shown = self._began = time.monotonic()
+        self._moved = self._shown = time.monotonic()
         self._messages = self._shown_messages = 0
 
     def stop(self, *_: Any) -> None:

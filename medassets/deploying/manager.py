@@ -21,7 +21,6 @@ from medassets.deploying.native import BIND, MARK, Plan, StackError, find_progra
 
 STOP_SECONDS = 60.0
 LOOK_EVERY = 0.25
-PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 @dataclass(frozen=True)

@@ -52,13 +52,6 @@ def read_parquet(path: Path) -> pa.Table:
         return file.read()
 
 
-def csr_of_lists(rows: list[np.ndarray], n_columns: int) -> sp.csr_matrix:
-    """Return float32 (n_rows, n_columns) with 1 at the listed columns of each row (sorted, distinct)."""
-    pointers = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
-    columns = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
-    return sp.csr_matrix((np.ones(len(columns), np.float32), columns, pointers), shape=(len(rows), n_columns))
-
-
 def scale_columns(matrix: sp.csr_matrix, weights: np.ndarray) -> sp.csr_matrix:
     """Return the matrix with each column multiplied by its weight."""
     values = (matrix.data * weights[matrix.indices]).astype(np.float32)

@@ -25,7 +25,6 @@ from medassets.knowledge.quarantine import SourceError
 
 PHENOTYPIC_ABNORMALITY = "HP:0000118"
 ONSET = "HP:0003674"
-FREQUENCY = "HP:0040279"
 INHERITANCE = "HP:0000005"
 
 _SYNONYM = re.compile(r'^"((?:[^"\\]|\\.)*)"\s+(EXACT|BROAD|NARROW|RELATED)\s*([\w:-]+)?')

@@ -16,7 +16,6 @@ from typing import Any, Literal
 from medassets.serving.crosswalk import ICD10
 
 Form = Literal["RiskAssessment", "DiagnosticReport", "Bundle"]
-FORMS: tuple[Form, ...] = ("RiskAssessment", "DiagnosticReport", "Bundle")
 #: Prefix of a disease id to the system's name in FHIR.
 _DISEASES = {
     "OMIM": "http://www.omim.org",

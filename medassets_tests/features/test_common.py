@@ -9,7 +9,6 @@ from medassets.knowledge.common_conditions import CommonKnowledge
 
 KNOWLEDGE = CommonKnowledge.bundled()
 SPACE = EvidenceSpace.from_knowledge(KNOWLEDGE)
-CHILDREN = {shape.code for shape in SPACE.shapes if shape.parent}
 
 
 def at(row: np.ndarray, name: str) -> int:

@@ -11,10 +11,6 @@ def world(tmp_path):
     return World(tmp_path)
 
 
-def _requested(result: dg.EvaluateAutomationConditionsResult) -> int:
-    return result.total_requested
-
-
 def test_only_changed_content_starts_what_hangs_on_it(world, tmp_path, instance):
     def defs():
         return definitions(world, tmp_path, conditions=True)

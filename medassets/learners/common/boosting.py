@@ -71,11 +71,6 @@ class BoostingModel:
         booster.load_model(bytearray((directory / "booster.json").read_bytes()))
         return cls(booster, load_inputs(directory))
 
-    def importance(self) -> dict[int, float]:
-        """Total gain of each column of the symptom matrix that a tree uses."""
-        gain = self.booster.get_score(importance_type="total_gain")
-        return {int(self.inputs.columns[int(key[1:])]): float(np.sum(value)) for key, value in gain.items()}
-
     def describe(self) -> str:
         """One line for a report."""
         params = json.loads(self.booster.save_config())["learner"]["gradient_booster"]["gbtree_model_param"]

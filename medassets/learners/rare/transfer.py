@@ -165,7 +165,6 @@ class TransferPrototypes:
         self._network = network
         self._parents = parents
         self._prototypes = np.empty((0, 0), np.float32)
-        self._without = np.empty((0, 0), np.float32)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -212,9 +211,8 @@ class TransferPrototypes:
         self.borrowed_cases = _BORROWED_CASES[int(gains.argmax())]
         self.candidates = list(knowledge.candidates)
         annotation = self.encoder.encode_profiles(knowledge.profiles())
-        self._prototypes, self._without = (
-            _borrowing(annotation, encoded, steps.labels, related, annotation_cases, borrowed)
-            for borrowed in (self.borrowed_cases, 0.0)
+        self._prototypes = _borrowing(
+            annotation, encoded, steps.labels, related, annotation_cases, self.borrowed_cases
         )
         return self
 
@@ -222,17 +220,12 @@ class TransferPrototypes:
         """Return float32 (n_cases, n_candidates): cosine to each prototype."""
         return self.encoder.encode(cases) @ self._prototypes.T
 
-    def score_without(self, cases: CaseSet) -> np.ndarray:
-        """Return the same score from prototypes that borrow nothing, for the ablation."""
-        return self.encoder.encode(cases) @ self._without.T
-
     def save(self, directory: Path) -> None:
         """Write the network in ``network/``, the prototypes as ``.npy`` and the rest as ``transfer.json``."""
         if self._network is None:
             raise RuntimeError(f"{self.name} is not fitted: call fit or load first")
         self._network.save(directory / "network")
         save_array(directory, "prototypes", self._prototypes)
-        save_array(directory, "without", self._without)
         meta = {
             "config": self.config.metadata,
             "candidates": self.candidates,
@@ -251,7 +244,6 @@ class TransferPrototypes:
         model.candidates, model.borrowed_cases = meta["candidates"], meta["borrowed_cases"]
         model.gain_by_weight = meta["mrr_by_borrowed_cases"]
         model._prototypes = load_array(directory, "prototypes")
-        model._without = load_array(directory, "without")
         return model
 
 
