@@ -111,7 +111,7 @@ def diagnosis_bundle_checks(
 
 @dg.asset_check(
     asset=["serving", "diagnosis_bundle"],
-    description="cardinal findings of well-known diseases rank these in the first three; none is refused",
+    description="most textbook cases are answered with their disease in the first three",
 )
 def textbook_cases(diagnosis_bundle: SourceFile) -> dg.AssetCheckResult:
     """Ask the bundle the textbook cases, as a physician would who tries it out."""
