@@ -63,7 +63,6 @@ class RareAnswer(_Shape):
     look_for_next: list[dict[str, Any]] = Field(
         default=[], description="phenotypes that would best separate the candidates"
     )
-    conformal_set: list[str] | None = Field(default=None, description="disease ids")
 
 
 class CommonCandidate(_Shape):

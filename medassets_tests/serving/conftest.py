@@ -81,7 +81,6 @@ class FakeRare:
             "reason": None,
             "similar_cases": [similar],
             "look_for_next": [],
-            "conformal_set": None,
         }
 
 

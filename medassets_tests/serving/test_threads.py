@@ -3,10 +3,8 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
-from medassets.features.rare_query import BlockReader
 from medassets.ingest.text import TextMatcher
 from medassets.knowledge.common_conditions import CommonKnowledge
 from medassets.learners.rare.listwise import ListwiseConfig
@@ -48,12 +46,6 @@ def same_together(ask, asked):
 def test_rare_diseases(hurried, predictor):
     asked = [typical_findings(disease)[: 2 + disease % 3] for disease in range(12)]
     same_together(lambda findings: predictor.answer(findings, [], None, "unknown", 3), asked)
-
-
-def test_places_of_terms(hurried):
-    reader, rng = BlockReader(2000), np.random.default_rng(0)
-    asked = [rng.choice(2000, 40, replace=False) for _ in range(60)]
-    same_together(lambda columns: reader.places(columns, np.arange(2000)).tolist(), asked * 10)
 
 
 def test_interview(hurried):
