@@ -5,9 +5,9 @@ learned from published ones (``medassets.learners.rare``). Every row carries ``o
 
 Method, as SHEPHERD (Alsentzer et al. 2025) and PhEval (Bridges et al. 2025) do it: each annotated term is
 present with its annotated frequency; of the present terms some go unrecorded, some are recorded as a parent
-term; unrelated findings are added in proportion; of the terms that are not present, some were looked for and
-are recorded as excluded. A draw depends on the seed, the disease and the number of the case alone, so more
-diseases change no case.
+term; unrelated findings are added in proportion. What was looked for and is recorded as excluded does not
+depend on the disease: if it did, a finding that a person does not have would speak for the diseases that list
+it. A draw depends on the seed, the disease and the number of the case alone, so more diseases change no case.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from medassets.knowledge.ontology import ONSET, Ontology
 from medassets.settings_sections import SimulationSettings
 
 ORIGIN = "simulated"
-#: Share of the annotated terms that are absent and were looked for, so that they stand as excluded.
-ASKED_RATE = 0.5
+#: Mean number of findings that were looked for (Poisson); those that are not there are excluded.
+MEAN_LOOKED_FOR = 5.0
 #: Fewest distinct phenotype terms of a disease that cases are simulated for.
 LEAST_TERMS = 5
 #: Mean years from onset to the last encounter (exponential); published cases lie in that range.
@@ -89,7 +89,7 @@ def simulate_rare_cases(
     if disease_ids is None:
         disease_ids = _choose(phenotypes, settings.rare_diseases, seed)
     diseases = _diseases(phenotypes, annotations, ontology, disease_ids)
-    draw = _Draw(ontology, settings, _unrelated_pool(phenotypes, ontology))
+    draw = _Draw(ontology, settings, _pool_of_findings(phenotypes, ontology))
     packets: list[Packet] = []
     for disease in diseases:
         random = np.random.default_rng([seed, _number(disease.disease_id)])
@@ -141,12 +141,14 @@ class _Draw:
         if not recorded.any():
             recorded[int(random.choice(np.flatnonzero(present)))] = True
         observed = [self._recorded_as(int(t), random) for t in disease.terms[recorded]]
-        observed += self._unrelated(len(observed), sex, age, random)
+        # Findings that have nothing to do with the disease.
+        unrelated = int(random.binomial(len(observed), self._settings.unrelated_rate))
+        observed += self._common_findings(unrelated, sex, age, random)
         observed = self._ontology.most_specific(observed)
-        implied = self._ontology.implied(observed)
-        asked = fits & ~present & (disease.frequency > 0) & (random.random(len(present)) < ASKED_RATE)
-        # A term above something observed is present, whatever was drawn for it.
-        excluded = [int(t) for t in disease.terms[asked] if int(t) not in implied]
+        # What the person has is not excluded, recorded or not, nor what stands above it in the ontology.
+        has = self._ontology.implied([*observed, *disease.terms[present].tolist()])
+        looked_for = self._common_findings(int(random.poisson(MEAN_LOOKED_FOR)), sex, age, random)
+        excluded = sorted(set(looked_for) - set(has))
         ids = self._ontology.terms
         # The disease begins with some finding; which one is not known, so the first carries the onset.
         findings = [Finding(ids[t], ids[t], False, onset if i == 0 else None) for i, t in enumerate(observed)]
@@ -186,9 +188,8 @@ class _Draw:
         parents = [p for p in self._ontology.parents[term] if p not in self._too_general]
         return int(random.choice(parents)) if parents else term
 
-    def _unrelated(self, n: int, sex: str, age: int, random: np.random.Generator) -> list[int]:
-        """Return findings that have nothing to do with the disease, common ones more often."""
-        number = int(random.binomial(n, self._settings.unrelated_rate))
+    def _common_findings(self, number: int, sex: str, age: int, random: np.random.Generator) -> list[int]:
+        """Draw findings of any disease, common ones more often; fewer where some do not fit the person."""
         drawn = self._pool[
             np.searchsorted(self._cumulative, random.random(number) * self._cumulative[-1], side="right")
         ]
@@ -252,7 +253,7 @@ def _onsets(rows: pa.Table, ontology: Ontology) -> dict[str, tuple[float, ...]]:
     return {disease: tuple(sorted(days)) for disease, days in found.items()}
 
 
-def _unrelated_pool(phenotypes: pa.Table, ontology: Ontology) -> tuple[np.ndarray, np.ndarray]:
+def _pool_of_findings(phenotypes: pa.Table, ontology: Ontology) -> tuple[np.ndarray, np.ndarray]:
     """Return all annotated phenotype terms and how many diseases' rows name each."""
     counted = phenotypes.column("hpo_id").value_counts()
     index = np.array([ontology.index[t] for t in counted.field("values").to_pylist()], dtype=np.int64)

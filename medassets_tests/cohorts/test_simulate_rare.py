@@ -48,6 +48,11 @@ def share(phenotypes: pa.Table, hpo_id: str, n_cases: int) -> float:
     return rows.filter(pc.invert(rows.column("excluded"))).num_rows / n_cases
 
 
+def excluded_share(phenotypes: pa.Table, hpo_id: str, n_cases: int) -> float:
+    rows = phenotypes.filter(pc.equal(phenotypes.column("hpo_id"), hpo_id))
+    return rows.filter(rows.column("excluded")).num_rows / n_cases
+
+
 def test_tables_conform_and_say_what_they_are(hpo: Ontology, annotations: pa.Table) -> None:
     made = simulate_rare_cases(annotations, hpo, SimulationSettings(), 1, ["OMIM:900001", "OMIM:900002"])
     assert made.cases.schema.equals(TABLES["synthetic/simulated_rare_cases"].schema)
@@ -84,16 +89,34 @@ def test_a_disease_of_one_sex_is_simulated_in_that_sex(hpo: Ontology, annotation
     assert set(made.cases.column("sex").to_pylist()) == {"M"}
 
 
-def test_every_case_has_an_observed_term_and_excluded_ones_that_were_asked_for(
+def test_every_case_has_an_observed_term(hpo: Ontology, annotations: pa.Table) -> None:
+    settings = PLAIN.model_copy(update={"omission_rate": 1.0})
+    made = simulate_rare_cases(annotations, hpo, settings, 1, ["OMIM:900001"])
+    assert set(made.cases.column("n_observed").to_pylist()) == {1}
+
+
+def test_nothing_that_a_person_has_is_excluded_though_it_went_unrecorded(
     hpo: Ontology, annotations: pa.Table
 ) -> None:
     settings = PLAIN.model_copy(update={"omission_rate": 1.0})
     made = simulate_rare_cases(annotations, hpo, settings, 1, ["OMIM:900001"])
-    assert set(made.cases.column("n_observed").to_pylist()) == {1}
-    excluded = made.phenotypes.filter(made.phenotypes.column("excluded"))
-    # What the disease never shows was not asked for.
-    assert "HP:9000020" in excluded.column("hpo_id").to_pylist()
-    assert "HP:9000021" not in excluded.column("hpo_id").to_pylist()
+    assert excluded_share(made.phenotypes, "HP:9000013", 300) == 0  # all have it
+    assert excluded_share(made.phenotypes, "HP:9000020", 300) > 0  # three in ten have it
+
+
+def test_what_is_looked_for_does_not_tell_the_disease(hpo: Ontology, annotations: pa.Table) -> None:
+    made = simulate_rare_cases(annotations, hpo, PLAIN, 1, ["OMIM:900001", "OMIM:900002"])
+    # Three in ten of the first disease have it, none of the second.
+    excluded = {
+        disease: excluded_share(
+            made.phenotypes.filter(pc.starts_with(made.phenotypes.column("case_id"), f"SIM_OMIM_{disease}")),
+            "HP:9000020",
+            300,
+        )
+        for disease in ("900001", "900002")
+    }
+    assert excluded["900001"] == pytest.approx(0.7 * excluded["900002"], abs=0.08)
+    assert excluded["900002"] > 0.3
 
 
 def test_imprecision_records_parents_and_never_an_organ_system(hpo: Ontology, annotations: pa.Table) -> None:
