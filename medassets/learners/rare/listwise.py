@@ -65,9 +65,10 @@ def train_network(episodes: Episodes, config: ListwiseConfig, seed: int) -> Rank
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
     batch = min(config.batch, len(usable))
-    steps = config.epochs * (len(usable) // batch)
+    steps = config.epochs * (len(usable) // batch) + 1
+    # The rate rises for a tenth of the steps, for two at least: rising for one divides by zero.
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps + 1, pct_start=0.1
+        optimizer, config.learning_rate, total_steps=steps, pct_start=max(0.1, 2 / steps)
     )
     center, width = torch.tensor(mean), torch.tensor(scale)
     for _ in range(config.epochs):

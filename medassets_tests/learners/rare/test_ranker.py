@@ -126,6 +126,14 @@ def test_an_ensemble_is_the_mean_of_its_members():
     np.testing.assert_allclose(merge([first, second]).logits(mild), mean, rtol=1e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 18])
+def test_any_number_of_steps_is_learned(steps):
+    episodes = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0)
+    few = episodes[np.flatnonzero(episodes.target >= 0)[:8]]
+    learned = train_network(few, ListwiseConfig(hidden=8, epochs=steps, batch=8, negatives=10), 0)
+    assert np.isfinite(learned.logits(few.features[0])).all()
+
+
 def test_learning_from_nothing_is_refused():
     episodes = make_episodes(KNOWLEDGE, CASES, "clean", n_folds=2, seed=0)
     with pytest.raises(ValueError, match="nothing to learn"):
