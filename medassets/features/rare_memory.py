@@ -36,6 +36,8 @@ RIDGE_KERNELS = {"implied": 1.0, "observed": 0.5, "assessed": 0.5}
 #: patients).
 META = ("shots", "publications", "rows", "references", "counted", "foreign_rows", "excluded_per_case")
 _RIDGE = 0.3
+#: Cases whose kernel is computed at once.
+_BLOCK = 512
 #: What an excluded term weighs against an observed one in the signed kernel.
 AGAINST = 0.6
 
@@ -296,11 +298,15 @@ def _ridge_weights(
         return weights
     size = Counter(pmids)
     weight = np.array([size[p] ** -0.5 for p in pmids])
-    gram = np.zeros((n, n), np.float32)
+    gram = np.zeros((n, n), np.float32, order="F")
     for kernel, factor in RIDGE_KERNELS.items():
-        gram += factor * (kernels[kernel] @ kernels[kernel].T).toarray()
+        across = kernels[kernel].T.tocsr()
+        # Cases share some term nearly always: a whole product of sparse matrices would be thrice the table.
+        for start in range(0, n, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            gram[:, block] += factor * (kernels[kernel][block] @ across).toarray().T
     gram[np.diag_indices(n)] += _RIDGE * weight.mean() / weight
-    target = np.zeros((n, n_diseases), np.float32)
+    target = np.zeros((n, n_diseases), np.float32, order="F")
     target[np.arange(n), column] = 1
     dual = sl.solve(gram, target, assume_a="pos", overwrite_a=True, overwrite_b=True, check_finite=False)
     for table, (kernel, factor) in zip(weights, RIDGE_KERNELS.items(), strict=True):
