@@ -152,13 +152,16 @@ def end_processes(home: Path) -> int:
     Returns:
         How many there were.
     """
-    left = list(marked(home))
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    while any(_runs(pid) for pid in left):
+    ended: set[int] = set()
+    # A manager may start a process anew before its own turn comes.
+    while left := set(marked(home)) - ended:
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended |= left
+    while any(_runs(pid) for pid in ended):
         time.sleep(0.02)
-    return len(left)
+    return len(ended)
 
 
 def _prepare_store(made: Plan, name: str, data: Path, user: str | None) -> None:

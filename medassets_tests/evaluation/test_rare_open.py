@@ -73,7 +73,8 @@ def test_textbook_cases_are_ranked_by_name(model, monkeypatch):
     names = [ONTOLOGY.names[ONTOLOGY.index[t]] for t in typical_findings(3)]
     monkeypatch.setitem(TEXTBOOK, "OMIM:900003", tuple(names))
     monkeypatch.setitem(TEXTBOOK, "OMIM:1", tuple(names))
-    assert textbook_ranks(model) == {"Disease OMIM:900003": (1, False)}
+    ranks = {name: rank for name, (rank, _) in textbook_ranks(model).items()}
+    assert ranks == {"Disease OMIM:900003": 1}
 
 
 def test_the_textbook_check_names_what_is_low_and_what_is_refused():
