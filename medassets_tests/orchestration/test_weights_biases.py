@@ -7,6 +7,7 @@ from medassets.orchestration.io_managers import ModelIOManager
 from medassets.orchestration.weights_biases import WandbMirror, mirror_config
 from medassets.settings import Settings
 from medassets_tests.orchestration.toys import ToyModel
+from medassets_tests.waiting import until
 
 
 @dg.asset(key=["models", "shown"], io_manager_key="model_io_manager")
@@ -22,6 +23,8 @@ def test_a_registered_model_is_kept_as_an_offline_run_once(instance, tracking, t
         assert dg.materialize([shown], resources=resources, instance=instance).success
     [folder] = (tmp_path / "wandb" / "wandb").glob("offline-run-*")
     [record] = folder.glob("run-*.wandb")
+    # W&B's own process writes the file, and may do so after the run has ended.
+    until(lambda: b"dagster_run" in record.read_bytes())
     content = record.read_bytes()
     for said in (b"medassets-test", b"shown-1", b"top1", b"depth", b"dagster_run"):
         assert said in content, said
